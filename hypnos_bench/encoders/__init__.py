@@ -1,0 +1,1 @@
+"""Recordings to embeddings, each with a card."""

@@ -1,0 +1,115 @@
+"""Encoder protocol and card: ``encode(recording)`` gives embeddings; the card says what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypnos_bench.cohorts.base import Recording
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """What a reader must know about an encoder, and everything about it that can change a number.
+
+    Parameters
+    ----------
+    id, title : str
+    version : str
+        Changes whenever the same input would give other numbers.
+    step_s : float or None
+        Seconds between rows; ``None`` when each recording states its own.
+    window_s : float or None
+        Seconds of signal behind one row; ``None`` for an unbounded past.
+    causal : bool
+        Whether a row sees no later signal.
+    lag_rows : int
+        Rows by which an embedding trails its signal: row t has seen seconds before t only -> 1.
+    channels : tuple of str
+        Canonical channels it can use; what happens to a missing one is said in `missing`.
+    weights : str or None
+        SHA-256 of the weights, ``None`` when there are none.
+    settings : mapping
+        Every option that can change a number.
+    pretrained_on : tuple of str
+        Cohort ids seen in pre-training.
+    marks : tuple of str
+        Words every table must carry: ``untrained``.
+    """
+
+    id: str
+    title: str
+    version: str
+    step_s: float | None
+    window_s: float | None
+    causal: bool
+    lag_rows: int
+    channels: tuple[str, ...]
+    missing: str
+    weights: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    pretrained_on: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    licence: str = ""
+    note: str = ""
+
+    def definition(self) -> dict[str, Any]:
+        """The part that enters keys and hashes."""
+        return {
+            "id": self.id,
+            "version": self.version,
+            "weights": self.weights,
+            "settings": dict(self.settings),
+            "lag_rows": self.lag_rows,
+        }
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Embeddings of one recording.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray, each of shape (n_rows, dim)
+        One per modality, or one under ``"mean"`` when modalities were averaged, float16 or float32.
+        All share row times; widths may differ for encoders whose modalities are concatenated.
+    start_s, step_s : float
+        Row t stands for the stretch [start_s + t*step_s, start_s + (t+1)*step_s).
+    channels : mapping of str to str
+        Modality to the channel it was made from, in the file's own labels.
+    """
+
+    arrays: Mapping[str, NDArray[np.floating[Any]]]
+    start_s: float
+    step_s: float
+    channels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """What the command line, a config file or the environment can say about encoders."""
+
+    weights: str | None = None  # hypnos: file, folder or Hub repo
+    embeddings: Path | None = None  # precomputed: folder of arrays
+    device: str = "auto"
+    modalities: str = "mean"  # "mean": averaged before storing; "each": one array per modality
+    chunk_tokens: int | None = None
+    zero_phase: bool = False
+
+
+class Encoder(Protocol):
+    """Anything with a card and ``encode`` is an encoder. Registered classes are called with ``EncoderOptions``."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """The card. Needs the weights' hash, so it may read the weights file, but builds no model."""
+        ...
+
+    def encode(self, recording: Recording) -> Embedding:
+        """Embed one recording. Raises ``RecordingError`` when that recording cannot be embedded."""
+        ...

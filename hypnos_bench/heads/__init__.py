@@ -1,0 +1,1 @@
+"""Arrays in, fitted head and certificate out."""

@@ -1,0 +1,66 @@
+"""What a signal file is to the rest of the house: channels at native rates, read one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Header entry of one channel."""
+
+    label: str
+    rate_hz: float
+    unit: str
+    n_samples: int
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One channel's samples in physical units at its native rate.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_samples,)
+    rate_hz : float
+    unit : str
+        As the file states it (``uV``, ``mV``, ``V``, blank).
+    source : str
+        How it was made, in the file's own labels: ``"C3 - A2"`` or ``"EEG(sec)"``.
+    """
+
+    values: NDArray[np.float64]
+    rate_hz: float
+    unit: str
+    source: str
+
+
+class SignalFile(Protocol):
+    """A recording's signals on disk. Opening is lazy; nothing stays open; instances can be pickled."""
+
+    @property
+    def path(self) -> Path:
+        """Main file (header)."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that holds samples, for fingerprints."""
+        ...
+
+    def channels(self) -> tuple[Channel, ...]:
+        """Header entries in file order. Raises ``RecordingError`` when the file cannot be trusted."""
+        ...
+
+    def duration_s(self) -> float:
+        """Length of the recording in seconds."""
+        ...
+
+    def read(self, label: str) -> Signal:
+        """Read one channel by its exact label. Raises ``RecordingError`` when it cannot be read whole."""
+        ...

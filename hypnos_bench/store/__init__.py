@@ -1,0 +1,1 @@
+"""Embedding and cell files: atomic writes, integrity checks."""
