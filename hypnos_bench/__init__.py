@@ -1,3 +1,3 @@
-"""hypnos-bench: what are the embeddings of a sleep or ECG foundation model worth?"""
+"""hypnos-bench: the suite that finds out what a sleep or ECG foundation model is worth."""
 
 __version__ = "0.1.0"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -152,13 +153,24 @@ class Recording:
             raise RecordingError(self.id, self.unusable[label])
 
     def source_fingerprint(self) -> str:
-        """Content fingerprint of the signals and of how channels are made from them."""
-        montage = {name: str(derivation) for name, derivation in self.montage.items()}
-        return digest({"files": files_fingerprint(self.signals.files), "montage": montage, "mains_hz": self.mains_hz})
+        """Content fingerprint of the signals and of how channels are made from them.
+
+        A file that cannot be read has a fingerprint too: it is left out with its reason when it is embedded.
+        """
+        try:
+            montage = {name: str(derivation) for name, derivation in self.montage.items()}
+            files = files_fingerprint(self.signals.files)
+        except (RecordingError, OSError):
+            return digest({"unreadable": self.id})
+        return digest({"files": files, "montage": montage, "mains_hz": self.mains_hz})
 
     def label_fingerprint(self) -> str:
         """Content fingerprint of the annotations, and of which of them must not be used."""
-        return digest({"files": files_fingerprint(self.labels.files), "unusable": dict(self.unusable)})
+        try:
+            files = files_fingerprint(self.labels.files)
+        except OSError:
+            return digest({"unreadable": self.id})
+        return digest({"files": files, "unusable": dict(self.unusable)})
 
 
 @dataclass(frozen=True)
@@ -215,11 +227,15 @@ class Cohort:
     recordings: tuple[Recording, ...]
     excluded: tuple[Exclusion, ...]
 
+    @cached_property
+    def source_fingerprints(self) -> Mapping[str, str]:
+        """Recording id to content fingerprint of its signals; computed once, it reads a little of every file."""
+        return {r.id: r.source_fingerprint() for r in self.recordings}
+
     def fingerprint(self) -> str:
         """Digest over every recording's ids, signals and labels: another download or subset is another cohort."""
-        return digest(
-            [[r.id, r.person, r.visit, r.source_fingerprint(), r.label_fingerprint()] for r in self.recordings]
-        )
+        sources = self.source_fingerprints
+        return digest([[r.id, r.person, r.visit, sources[r.id], r.label_fingerprint()] for r in self.recordings])
 
 
 class CohortSource(Protocol):

@@ -82,12 +82,15 @@ class Embedding:
         Row t stands for the stretch [start_s + t*step_s, start_s + (t+1)*step_s).
     channels : mapping of str to str
         Modality to the channel it was made from, in the file's own labels.
+    skipped : mapping of str to str
+        Canonical channel to the reason why it was not used (absent, constant, ...).
     """
 
     arrays: Mapping[str, NDArray[np.floating[Any]]]
     start_s: float
     step_s: float
     channels: Mapping[str, str]
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class EncoderOptions:
     modalities: str = "mean"  # "mean": averaged before storing; "each": one array per modality
     chunk_tokens: int | None = None
     zero_phase: bool = False
+    cache: Path | None = None  # where small untrained weights are kept
 
 
 class Encoder(Protocol):

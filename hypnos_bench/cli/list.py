@@ -1,0 +1,60 @@
+"""``hypnos-bench list``: what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hypnos_bench.cli.options import config_option, json_option, tasks_dir_option
+from hypnos_bench.cli.output import print_json, print_table
+from hypnos_bench.cli.settings import apply_settings
+
+_KINDS = ("tasks", "cohorts", "encoders", "heads")
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  hypnos-bench list tasks
+  hypnos-bench list encoders --json""",
+)
+@click.argument("kind", type=click.Choice(_KINDS))
+@tasks_dir_option
+@config_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, **_: Any) -> int:
+    """List tasks, cohorts, encoders or heads."""
+    values = apply_settings(ctx)
+    rows = _rows(values["kind"], values)
+    if values["as_json"]:
+        print_json(rows)
+    else:
+        print_table([[row["id"], row["title"]] for row in rows], ["id", "title"])
+    return 0
+
+
+def _rows(kind: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    if kind == "tasks":
+        return _tasks(values)
+    if kind == "cohorts":
+        from hypnos_bench.cohorts.registry import COHORTS
+
+        cards = [COHORTS.load(name).card for name in COHORTS.ids()]
+        return [{"id": c.id, "title": c.title, "labels": list(c.labels), "simulated": c.simulated} for c in cards]
+    if kind == "encoders":
+        from hypnos_bench.encoders.registry import ENCODERS
+
+        return [{"id": name, "title": ENCODERS.load(name).TITLE} for name in ENCODERS.ids()]
+    from hypnos_bench.heads.registry import HEAD_TITLES, HEADS
+
+    return [{"id": name, "title": HEAD_TITLES.get(name, "")} for name in HEADS.ids()]
+
+
+def _tasks(values: dict[str, Any]) -> list[dict[str, Any]]:
+    from hypnos_bench.taskfiles import load_task, task_paths
+
+    tasks = [load_task(name, values["tasks_dir"]) for name in sorted(task_paths(values["tasks_dir"]))]
+    return [{"id": t.id, "title": t.title, "classes": list(t.classes), "metrics": list(t.metrics)} for t in tasks]

@@ -1,0 +1,122 @@
+"""Options that several commands share, defined once, and what they turn into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from hypnos_bench.cohorts.base import CohortOptions
+    from hypnos_bench.encoders.base import EncoderOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Folder(click.Path):
+    """A path with ``~`` expanded; whether it exists is said later, in the words of the room that needs it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Expand ``~`` and give a Path."""
+        return Path(super().convert(os.path.expanduser(value), param, ctx))  # noqa: PTH111 - may be str or Path
+
+
+def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+config_option = click.option(
+    "--config", type=Folder(), help="TOML file with any of these options (and [roots]); the command line wins over it."
+)
+results_option = click.option(
+    "--results", type=Folder(), default="results", show_default=True, help="Folder for embeddings and cells."
+)
+reports_option = click.option(
+    "--reports", type=Folder(), default="reports", show_default=True, help="Folder for tables and figures."
+)
+tasks_dir_option = click.option("--tasks-dir", type=Folder(), help="Folder with task files of your own.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of a table.")
+
+cohort_options = _together(
+    click.option("--root", type=Folder(), help="Folder the cohort was downloaded to."),
+    click.option(
+        "--cache", type=Folder(), help="Where the simulated demo cohort and small untrained weights are kept."
+    ),
+    click.option(
+        "--person-pattern",
+        metavar="REGEX",
+        help="Folder cohorts: regex on the recording id; its first group is the person.",
+    ),
+)
+encoder_options = _together(
+    click.option("--weights", metavar="FILE|FOLDER|REPO", help="Hypnos weights (default: the released ones)."),
+    click.option("--embeddings", type=Folder(), help="Folder of arrays for --encoder precomputed."),
+    click.option(
+        "--device", default="auto", show_default=True, help="auto (cuda, then mps, then cpu), or a torch device."
+    ),
+    click.option(
+        "--modalities",
+        type=click.Choice(["mean", "each"]),
+        default="mean",
+        show_default=True,
+        help="Store the mean over modalities, or each modality (8 times the space).",
+    ),
+    click.option("--chunk-tokens", type=click.IntRange(min=1), help="Hypnos: restart context every N seconds."),
+    click.option("--zero-phase", is_flag=True, help="Hypnos: zero-phase instead of causal preprocessing."),
+    click.option(
+        "--workers", type=click.IntRange(min=1), help="Embedding processes (default: one per core; 1 on a GPU)."
+    ),
+)
+
+
+def make_cohort_options(values: Mapping[str, Any], cohort_id: str) -> CohortOptions:
+    """Cohort options for one cohort."""
+    from hypnos_bench.cohorts.base import CohortOptions
+
+    return CohortOptions(root=values["root"](cohort_id), cache=values["cache"], person_pattern=values["person_pattern"])
+
+
+def make_encoder_options(values: Mapping[str, Any]) -> EncoderOptions:
+    """Encoder options of a command."""
+    from hypnos_bench.encoders.base import EncoderOptions
+
+    return EncoderOptions(
+        weights=values["weights"],
+        embeddings=values["embeddings"],
+        device=values["device"],
+        modalities=values["modalities"],
+        chunk_tokens=values["chunk_tokens"],
+        zero_phase=values["zero_phase"],
+        cache=values["cache"],
+    )
+
+
+def choose_device(options: EncoderOptions, needed: bool) -> tuple[EncoderOptions, str | None]:
+    """Settle ``auto`` once for all processes; returns the line that says so, or ``None`` when no model is run."""
+    if not needed:
+        return options, None
+    from hypnos_bench.hypnos.device import pick_device
+
+    device, line = pick_device(options.device)
+    return replace(options, device=str(device)), line
+
+
+def choose_workers(values: Mapping[str, Any], options: EncoderOptions) -> int:
+    """``--workers``, or one process per core, or one on an accelerator."""
+    from hypnos_bench.threads import usable_cores
+
+    if values["workers"]:
+        return int(values["workers"])
+    return 1 if options.device.startswith(("cuda", "mps")) else usable_cores()

@@ -1,0 +1,53 @@
+"""``hypnos-bench report``: tables and figures from saved cells; nothing is computed again."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Any
+
+import click
+
+from hypnos_bench.cli.options import config_option, json_option, reports_option, results_option
+from hypnos_bench.cli.output import print_json, say
+from hypnos_bench.cli.settings import apply_settings
+
+
+@click.command(
+    "report",
+    epilog="""\b
+Examples:
+  hypnos-bench report
+  hypnos-bench report --task staging --cohort demo --results /data/results --reports /data/reports""",
+)
+@click.option("--task", multiple=True, help="Only these tasks; repeat for several.")
+@click.option("--cohort", multiple=True, help="Only these cohorts; repeat for several.")
+@results_option
+@reports_option
+@config_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, **_: Any) -> int:
+    """Print the tables of all saved cells and write them, with figures, to the reports folder."""
+    values = apply_settings(ctx)
+    from hypnos_bench.errors import DataError
+    from hypnos_bench.report import terminal_tables, write_report
+    from hypnos_bench.store.cells import CellStore
+
+    store = CellStore(values["results"])
+    cells = [
+        cell
+        for cell in store.all()
+        if (not values["task"] or cell.spec["task"]["id"] in values["task"])
+        and (not values["cohort"] or cell.spec["cohort"]["id"] in values["cohort"])
+    ]
+    if not cells:
+        raise DataError(f"no cells in {values['results']}; make some with: hypnos-bench run staging --cohort demo")
+    paths = write_report(cells, values["reports"], store)
+    if values["as_json"]:
+        print_json([str(path) for path in paths])
+    else:
+        width = shutil.get_terminal_size((110, 24)).columns
+        click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=width))
+    say(f"{len(cells)} cells; report: {paths[0]}")
+    return 0

@@ -1,0 +1,158 @@
+"""``hypnos-bench run``: the main job, end to end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hypnos_bench.cli.options import (
+    choose_device,
+    choose_workers,
+    cohort_options,
+    config_option,
+    encoder_options,
+    json_option,
+    make_cohort_options,
+    make_encoder_options,
+    reports_option,
+    results_option,
+    tasks_dir_option,
+)
+from hypnos_bench.cli.output import print_json, print_table, progress, say
+from hypnos_bench.cli.settings import apply_settings
+
+if TYPE_CHECKING:
+    from hypnos_bench.runner import Block, RunOutcome, RunRequest
+
+
+@click.command(
+    "run",
+    epilog="""\b
+Examples:
+  hypnos-bench run staging --cohort demo --shots 1%
+  hypnos-bench run staging --cohort mros --root ~/nsrr --shots 1% --shots 100% --encoder hypnos --encoder features
+  hypnos-bench run af --cohort cpsc2021 --root ~/physionet/cpsc2021 --split cv5
+  hypnos-bench run staging --cohort edf-folder --root nights/ --person-pattern '^(P\\d+)' --encoder features
+  hypnos-bench run staging --cohort mros --config run.toml --dry-run
+
+What is done already is not done again: cells and embeddings are looked up by a hash of every setting that can
+change a number.""",
+)
+@click.argument("task")
+@click.option("--cohort", "cohort", multiple=True, help="Cohort id; repeat for several.")
+@click.option("--encoder", "encoder", multiple=True, help="Encoder id; repeat for several (default: the cohort's own).")
+@click.option("--shots", multiple=True, default=["100%"], show_default=True, help="Label budget: '1%' or '10p' of training persons; repeat.")  # fmt: skip
+@click.option("--head", default="linear", show_default=True, help="Head id.")
+@click.option("--seeds", type=click.IntRange(min=1), help="Few-shot draws (default: 10 below 5%, 5 below 100%, 1 at 100%).")  # fmt: skip
+@click.option("--split", type=click.Choice(["holdout", "cv5"]), help="Default: the cohort's own.")
+@cohort_options
+@encoder_options
+@results_option
+@reports_option
+@tasks_dir_option
+@config_option
+@click.option("--recompute", is_flag=True, help="Compute cells again even when they are saved.")
+@click.option("--dry-run", is_flag=True, help="List the cells with done and missing counts; compute nothing.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, **_: Any) -> int:
+    """Ask TASK of encoders on cohorts and print the table."""
+    values = apply_settings(ctx)
+    from hypnos_bench.runner import execute, plan
+
+    request, line = make_request(values)
+    blocks = plan(request)
+    if values["dry_run"]:
+        _print_plan(blocks, values["as_json"])
+        return 0
+    if line and any(block.todo() for block in blocks):
+        say(line)
+    outcome = execute(request, blocks, progress=progress, say=say)
+    _print_outcome(request, outcome, values)
+    return 1 if outcome.failed else 0
+
+
+def make_request(values: dict[str, Any]) -> tuple[RunRequest, str | None]:
+    """The request behind the options, and the line that names the device."""
+    from hypnos_bench.cohorts.registry import COHORTS
+    from hypnos_bench.encoders.registry import ENCODERS
+    from hypnos_bench.errors import UsageError
+    from hypnos_bench.provenance import command_line
+    from hypnos_bench.runner import RunRequest
+    from hypnos_bench.spec import Shots
+    from hypnos_bench.taskfiles import load_task
+
+    task = load_task(values["task"], values["tasks_dir"])
+    if not values["cohort"]:
+        raise UsageError(f"run {task.id} needs --cohort, for example --cohort {task.cohorts[0]}")
+    cohorts = tuple(dict.fromkeys(values["cohort"]))
+    encoders = tuple(dict.fromkeys(values["encoder"]))
+    for name in encoders:
+        ENCODERS.load(name)
+    used = encoders or tuple(e for c in cohorts for e in COHORTS.load(c).card.encoders)
+    options, line = choose_device(make_encoder_options(values), any(e.startswith("hypnos") for e in used))
+    shots = tuple(dict.fromkeys(Shots.parse(text) for text in values["shots"]))
+    request = RunRequest(
+        task=task,
+        cohorts=cohorts,
+        encoders=encoders,
+        shots=shots,
+        results=values["results"],
+        head=values["head"],
+        seeds=values["seeds"],
+        split=values["split"],
+        cohort_options={c: make_cohort_options(values, c) for c in cohorts},
+        encoder_options=options,
+        workers=choose_workers(values, options),
+        recompute=values["recompute"],
+        command=command_line(),
+    )
+    return request, line
+
+
+def _print_plan(blocks: list[Block], as_json: bool) -> None:
+    cells = [
+        {
+            "key": cell.spec.key,
+            "state": cell.state,
+            "task": cell.spec.task["id"],
+            "cohort": block.cohort.card.id,
+            "encoder": block.encoder.id,
+            "head": cell.spec.head.id,
+            "shots": cell.spec.shots.label,
+            "seed": cell.spec.seed,
+        }
+        for block in blocks
+        for cell in block.cells
+    ]
+    counts = {state: sum(c["state"] == state for c in cells) for state in ("done", "missing", "failed")}
+    if as_json:
+        print_json({**counts, "cells": cells})
+        return
+    header = ["cohort", "encoder", "head", "shots", "seed", "state", "key"]
+    print_table([[*(str(c[name]) for name in header[:-1]), c["key"][:12]] for c in cells], header)
+    click.echo(f"{len(cells)} cells: {counts['done']} done, {counts['missing']} missing, {counts['failed']} failed")
+
+
+def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, Any]) -> None:
+    from hypnos_bench.report import terminal_tables, write_report
+    from hypnos_bench.store.cells import CellStore
+
+    store = CellStore(request.results)
+    cells = [cell for cell in map(store.find, outcome.keys) if cell is not None]
+    if outcome.computed == 0:
+        say(f"nothing to do: all {outcome.cached} cells are done in {request.results}")
+    paths = write_report(cells, values["reports"], store)
+    if values["as_json"]:
+        print_json([cell.summary() for cell in cells])
+    else:
+        click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=_width()))
+    say(f"{outcome.computed} cells computed, {outcome.cached} found done, {outcome.failed} failed; report: {paths[0]}")
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((110, 24)).columns

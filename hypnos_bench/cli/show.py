@@ -1,0 +1,82 @@
+"""``hypnos-bench show``: one task, cohort or encoder in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hypnos_bench.cli.options import config_option, encoder_options, json_option, make_encoder_options, tasks_dir_option
+from hypnos_bench.cli.output import print_json
+from hypnos_bench.cli.settings import apply_settings
+from hypnos_bench.spec import TaskSpec, plain
+
+_ALIGNMENT = {
+    "reference": (
+        "rows with the unit's own indices, as the Hypnos authors pool them; for an encoder that trails its signal by "
+        "one row (Hypnos), the last second of each unit is not seen and the row before it is"
+    ),
+    "covered": "rows shifted by the encoder's stated lag, so that the pooled rows have seen exactly the unit",
+}
+
+
+@click.command(
+    "show",
+    epilog="""\b
+Examples:
+  hypnos-bench show task staging
+  hypnos-bench show cohort mros
+  hypnos-bench show encoder features --json""",
+)
+@click.argument("kind", type=click.Choice(["task", "cohort", "encoder"]))
+@click.argument("name")
+@click.option("--cache", hidden=True, default=None)
+@encoder_options
+@tasks_dir_option
+@config_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, **_: Any) -> int:
+    """Show the resolved definition of a task, cohort or encoder."""
+    values = apply_settings(ctx)
+    shown = {"task": _task, "cohort": _cohort, "encoder": _encoder}[values["kind"]](values)
+    if values["as_json"]:
+        print_json(shown)
+        return 0
+    width = max(len(key) for key in shown)
+    for key, value in shown.items():
+        click.echo(f"{key.ljust(width)}  {_text(value, width)}")
+    return 0
+
+
+def _task(values: dict[str, Any]) -> dict[str, Any]:
+    from hypnos_bench.taskfiles import load_task
+
+    task: TaskSpec = load_task(values["name"], values["tasks_dir"])
+    pooling = "mean over modalities, then mean over the rows of the unit"
+    alignment = f"{task.alignment}: {_ALIGNMENT[task.alignment]}"
+    return {**plain(task), "pooling": pooling, "alignment": alignment}
+
+
+def _cohort(values: dict[str, Any]) -> dict[str, Any]:
+    from hypnos_bench.cohorts.registry import COHORTS
+
+    card: dict[str, Any] = plain(COHORTS.load(values["name"]).card)
+    return card
+
+
+def _encoder(values: dict[str, Any]) -> dict[str, Any]:
+    from hypnos_bench.encoders.registry import ENCODERS
+
+    card: dict[str, Any] = plain(ENCODERS.load(values["name"])(make_encoder_options(values)).card)
+    return card
+
+
+def _text(value: Any, indent: int) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} -> {v}" if isinstance(v, str) else f"{k}={v}" for k, v in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    if value is None or value == "":
+        return "-"
+    return str(value).replace("\n", "\n" + " " * (indent + 2))

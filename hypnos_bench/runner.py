@@ -1,0 +1,220 @@
+"""The only loop: plan -> skip what is done -> run -> save. Phase 2 of the suite, which calls phase 1 where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions, Exclusion
+from hypnos_bench.cohorts.registry import COHORTS
+from hypnos_bench.embed import embed_recordings, make_encoder
+from hypnos_bench.encoders.base import EncoderCard, EncoderOptions
+from hypnos_bench.errors import DataError, RecordingError, UsageError
+from hypnos_bench.heads.registry import HEADS, default_settings
+from hypnos_bench.metrics.registry import check_metrics
+from hypnos_bench.probe import Probe, ProbeData, run_cell
+from hypnos_bench.spec import CellSpec, HeadSpec, Shots, SplitSpec, TaskSpec
+from hypnos_bench.store.cells import CellStore
+from hypnos_bench.store.embeddings import EmbeddingStore
+from hypnos_bench.units import UnitLabels, make_units, read_unit_labels
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a user asked for."""
+
+    task: TaskSpec
+    cohorts: tuple[str, ...]
+    encoders: tuple[str, ...]  # empty: each cohort's own default
+    shots: tuple[Shots, ...]
+    results: Path
+    head: str = "linear"
+    seeds: int | None = None  # None: Shots.default_seeds
+    split: str | None = None  # None: the cohort's own default
+    cohort_options: dict[str, CohortOptions] = field(default_factory=dict)
+    encoder_options: EncoderOptions = EncoderOptions()
+    workers: int = 1
+    recompute: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell of the plan and what is known of it: ``done``, ``failed`` (to be retried) or ``missing``."""
+
+    spec: CellSpec
+    state: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cells that share a cohort and an encoder, hence embeddings and units."""
+
+    cohort: Cohort
+    encoder: EncoderCard
+    cells: tuple[PlannedCell, ...]
+
+    def todo(self) -> list[PlannedCell]:
+        """Cells still to be computed."""
+        return [cell for cell in self.cells if cell.state != "done"]
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """Keys of all cells of the run, and how many were computed, found done, or failed."""
+
+    keys: tuple[str, ...]
+    computed: int
+    cached: int
+    failed: int
+
+
+def open_cohort(cohort_id: str, options: CohortOptions) -> Cohort:
+    """Open a cohort by id."""
+    cohort: Cohort = COHORTS.load(cohort_id).open(options)
+    return cohort
+
+
+def plan(request: RunRequest, say: Callable[[str], None] = lambda line: None) -> list[Block]:
+    """Expand a request into cells and look up which exist. Reads headers and hashes, embeds nothing.
+
+    Raises
+    ------
+    UsageError, DataError
+        Unknown ids, a task that a cohort has no labels for, missing data or weights.
+    """
+    check_metrics(request.task)
+    HEADS.load(request.head)
+    for cohort_id in request.cohorts:
+        _check_cohort(request.task, COHORTS.load(cohort_id).card)
+    store = CellStore(request.results)
+    blocks = []
+    for cohort_id in request.cohorts:
+        card = COHORTS.load(cohort_id).card
+        # Encoders first: missing weights should be told before a long scan or a simulation.
+        encoders = [make_encoder(name, request.encoder_options).card for name in request.encoders or card.encoders]
+        cohort = open_cohort(cohort_id, request.cohort_options.get(cohort_id, CohortOptions()))
+        fingerprint = cohort.fingerprint()
+        for encoder in encoders:
+            specs = _specs(request, cohort, fingerprint, encoder)
+            cells = tuple(PlannedCell(s, "missing" if request.recompute else _state(store, s)) for s in specs)
+            blocks.append(Block(cohort, encoder, cells))
+    return blocks
+
+
+def _state(store: CellStore, spec: CellSpec) -> str:
+    cell = store.get(spec)
+    return "missing" if cell is None else "done" if cell.status == "ok" else "failed"
+
+
+def _check_cohort(task: TaskSpec, card: CohortCard) -> None:
+    if task.label not in card.labels:
+        raise UsageError(f"task {task.id} needs {task.label} labels; cohort {card.id} offers {', '.join(card.labels)}")
+
+
+def _specs(request: RunRequest, cohort: Cohort, fingerprint: str, encoder: EncoderCard) -> list[CellSpec]:
+    split = cohort.card.split if request.split is None else SplitSpec(kind=request.split)  # type: ignore[arg-type]
+    cohort_part = {"id": cohort.card.id, "fingerprint": fingerprint, "simulated": cohort.card.simulated}
+    head = HeadSpec(request.head, default_settings(request.head))
+    return [
+        CellSpec(request.task.definition(), cohort_part, encoder.definition(), head, split, shots, seed)
+        for shots in request.shots
+        for seed in range(request.seeds or shots.default_seeds)
+    ]
+
+
+def execute(
+    request: RunRequest,
+    blocks: Sequence[Block],
+    *,
+    progress: Callable[[Iterator[Any], int, str], Iterator[Any]] = lambda done, total, text: done,
+    say: Callable[[str], None] = lambda line: None,
+) -> RunOutcome:
+    """Run what the plan lacks; every finished cell is on disk before the next one starts.
+
+    A cell that cannot be fitted is saved as failed. A recording that cannot be used is listed in
+    the cells' exclusions. A store that cannot be written ends the run.
+    """
+    store = CellStore(request.results)
+    computed = failed = 0
+    labels: dict[str, tuple[dict[str, UnitLabels], list[Exclusion]]] = {}
+    for block in blocks:
+        todo = block.todo()
+        if not todo:
+            continue
+        cohort_id = block.cohort.card.id
+        if cohort_id not in labels:
+            labels[cohort_id] = read_labels(request.task, block.cohort)
+        probe = Probe(request.task, block.cohort.card, block.encoder, request.command)
+        data = _probe_data(request, block, *labels[cohort_id], progress=progress, say=say)
+        cells = (run_cell(cell.spec, probe, data) for cell in todo)
+        for cell, side in progress(cells, len(todo), f"probe {block.encoder.id}"):
+            store.save(cell, side)
+            computed += 1
+            if cell.status == "failed":
+                failed += 1
+                say(f"failed cell: {block.encoder.id} {cohort_id} seed {cell.spec['seed']}: {cell.message}")
+    keys = tuple(cell.spec.key for block in blocks for cell in block.cells)
+    return RunOutcome(keys, computed, len(keys) - computed, failed)
+
+
+def read_labels(task: TaskSpec, cohort: Cohort) -> tuple[dict[str, UnitLabels], list[Exclusion]]:
+    """Labelled units by recording id, and the recordings that have none, with reasons."""
+    found: dict[str, UnitLabels] = {}
+    excluded = list(cohort.excluded)
+    for recording in cohort.recordings:
+        try:
+            found[recording.id] = read_unit_labels(task, recording)
+        except RecordingError as error:
+            excluded.append(Exclusion(recording.id, error.reason))
+    if not found:
+        first = "; ".join(f"{e.recording}: {e.reason}" for e in excluded[:3])
+        raise DataError(f"no recording of {cohort.card.id} has labels for task {task.id} ({first})")
+    return found, excluded
+
+
+def _probe_data(
+    request: RunRequest,
+    block: Block,
+    labels: dict[str, UnitLabels],
+    excluded: list[Exclusion],
+    *,
+    progress: Callable[[Iterator[Any], int, str], Iterator[Any]],
+    say: Callable[[str], None],
+) -> ProbeData:
+    wanted = [r for r in block.cohort.recordings if r.id in labels]
+    fingerprints = block.cohort.source_fingerprints
+    report = embed_recordings(
+        wanted,
+        fingerprints,
+        block.encoder.id,
+        request.encoder_options,
+        request.results,
+        simulated=block.cohort.card.simulated,
+        workers=request.workers,
+        progress=progress,
+    )
+    if report.damaged:
+        say(f"{report.damaged} damaged embedding files were made again")
+    for exclusion in report.failed:
+        say(f"not embedded: {exclusion.recording}: {exclusion.reason}")
+    store = EmbeddingStore(request.results)
+    left_out = [*excluded, *report.failed]
+    lost = {exclusion.recording for exclusion in report.failed}
+    data = ProbeData.empty(left_out)
+    for recording in wanted:
+        if recording.id in lost:
+            continue
+        try:
+            embedding = store.load(block.encoder, recording, fingerprints[recording.id])
+            units = make_units(request.task, recording, labels[recording.id], embedding, block.encoder.lag_rows)
+        except RecordingError as error:
+            left_out.append(Exclusion(recording.id, error.reason))
+            continue
+        data.add(recording, units)
+    if not data.recordings:
+        first = "; ".join(f"{e.recording}: {e.reason}" for e in left_out[:3])
+        raise DataError(f"{block.encoder.id} embedded no recording of {block.cohort.card.id} ({first})")
+    return data

@@ -1,0 +1,123 @@
+"""Who is learned from and who is tested: splits and label budgets in persons, never in epochs.
+
+Everything is decided by salted SHA-256, so a split needs no stored list and is the same on every
+machine. Visits of one person share a person id and therefore always fall on the same side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hypnos_bench.errors import UsageError
+from hypnos_bench.spec import Shots, SplitSpec
+
+_DRAW_SALT = "hypnos-bench-draw-1"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of a cohort: sorted person ids on each side, disjoint."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def in_holdout(cohort_id: str, person: str, spec: SplitSpec) -> bool:
+    """Whether `person` belongs to the cohort's fixed test side.
+
+    Depends on the salt, the cohort and this person's id alone: not on seed, encoder or shots, and
+    adding persons to a cohort moves nobody.
+    """
+    return _uniform(spec.salt, "holdout", cohort_id, person) < spec.test_fraction
+
+
+def folds(cohort_id: str, persons: Sequence[str], spec: SplitSpec) -> list[Fold]:
+    """Divide persons into training and test sides.
+
+    Parameters
+    ----------
+    cohort_id : str
+    persons : sequence of str
+        Person ids in any order; a person may be named once per recording.
+    spec : SplitSpec
+        ``holdout`` gives one fold. ``cv5`` gives ``min(spec.folds, n_persons)`` folds in which every
+        person is tested once and fold sizes differ by one person at most. Folds are dealt out in
+        hash order, so adding persons may move others here, unlike the hold-out.
+
+    Raises
+    ------
+    UsageError
+        With fewer than two persons, or when a hold-out leaves one side empty.
+    """
+    everyone = _unique(persons)
+    if len(everyone) < 2:
+        raise UsageError(
+            f"{cohort_id}: a split needs at least 2 persons, found {len(everyone)}; "
+            "add recordings, or check how person ids are read from file names"
+        )
+    if spec.kind == "holdout":
+        test = tuple(p for p in everyone if in_holdout(cohort_id, p, spec))
+        if not test or len(test) == len(everyone):
+            side = "training" if test else "test"
+            raise UsageError(
+                f"{cohort_id}: the hold-out of {spec.test_fraction:g} leaves no {side} person "
+                f"out of {len(everyone)}; use --split cv5"
+            )
+        return [_fold(everyone, test)]
+    if spec.folds < 2:
+        raise UsageError(f"{cohort_id}: cross-validation needs at least 2 folds, got {spec.folds}")
+    dealt = _hash_order(everyone, spec.salt, "cv", cohort_id)
+    n_folds = min(spec.folds, len(dealt))
+    return [_fold(everyone, tuple(sorted(dealt[k::n_folds]))) for k in range(n_folds)]
+
+
+def draw(train_persons: Sequence[str], shots: Shots, seed: int) -> tuple[str, ...]:
+    """Persons of one label budget, sorted.
+
+    Per seed there is one permutation of the training persons (SHA-256 order of seed and id) and a
+    budget is a prefix of it: the persons of 1% are among those of 5%, and differences between
+    budgets are paired. At 100% the seed does not matter.
+
+    Parameters
+    ----------
+    train_persons : sequence of str
+        Training side of a fold, in any order.
+    shots : Shots
+    seed : int
+
+    Raises
+    ------
+    UsageError
+        When there is nobody to draw from, or the budget asks for more persons than there are.
+    """
+    everyone = _unique(train_persons)
+    if not everyone:
+        raise UsageError("there is no training person to draw from")
+    permutation = _hash_order(everyone, _DRAW_SALT, str(int(seed)))
+    return tuple(sorted(permutation[: shots.count(len(everyone))]))
+
+
+def _unique(persons: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(persons)))
+
+
+def _fold(everyone: tuple[str, ...], test: tuple[str, ...]) -> Fold:
+    tested = set(test)
+    return Fold(train=tuple(p for p in everyone if p not in tested), test=test)
+
+
+def _hash(*words: str) -> bytes:
+    # Lengths keep ("ab", "c") and ("a", "bc") apart.
+    text = "".join(f"{len(word)}:{word}" for word in words)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _uniform(*words: str) -> float:
+    # The top 53 bits fit a float exactly, so the result never rounds up to 1.
+    return (int.from_bytes(_hash(*words)[:8], "big") >> 11) / 2**53
+
+
+def _hash_order(persons: Sequence[str], *words: str) -> list[str]:
+    return sorted(persons, key=lambda person: (_hash(*words, person), person))

@@ -1,0 +1,157 @@
+"""Reads ``tasks/*.toml`` into :class:`~hypnos_bench.spec.TaskSpec`.
+
+Tasks are data: a folder of the checkout, packaged as ``hypnos_bench/_tasks`` in the wheel. A file may build on one
+other through ``extends = "id"`` (one level; tables are merged key by key).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from hypnos_bench.errors import UsageError
+from hypnos_bench.registry import did_you_mean
+from hypnos_bench.spec import TaskSpec
+
+_FIELDS = {f.name: f for f in fields(TaskSpec)}
+_REQUIRED = {name for name, f in _FIELDS.items() if f.default is MISSING and f.default_factory is MISSING}
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "label": ("stage", "rhythm"),
+    "unit": ("epoch", "window"),
+    "alignment": ("reference", "covered"),
+    "mixed": ("drop", "majority"),
+}
+_TUPLES = ("classes", "metrics", "cohorts", "heads")
+_TEXTS = ("id", "title", "citation", "note", "positive", *_CHOICES)
+
+
+def tasks_dir() -> Path:
+    """Folder of the packaged tasks: inside the wheel, or beside the package in an editable install.
+
+    Raises
+    ------
+    UsageError
+        When neither is there, which means a broken installation.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "_tasks", package.parent / "tasks"):
+        if folder.is_dir():
+            return folder
+    raise UsageError(f"no task files found in {package / '_tasks'}: reinstall hypnos-bench")
+
+
+def task_paths(extra: Path | None = None) -> dict[str, Path]:
+    """Task id (the file's stem) to file. Tasks in the folder `extra` come on top and may not redefine one.
+
+    Raises
+    ------
+    UsageError
+        When `extra` is no folder, or holds an id that is taken.
+    """
+    paths = {path.stem: path for path in sorted(tasks_dir().rglob("*.toml"))}
+    if extra is not None:
+        if not extra.is_dir():
+            raise UsageError(f"--tasks-dir {extra}: no such folder")
+        for path in sorted(extra.rglob("*.toml")):
+            if path.stem in paths:
+                raise UsageError(f"{path}: task id {path.stem!r} is taken by {paths[path.stem]}; choose another id")
+            paths[path.stem] = path
+    return paths
+
+
+def load_task(task_id: str, extra: Path | None = None) -> TaskSpec:
+    """Read, extend and check one task.
+
+    Raises
+    ------
+    UsageError
+        Unknown id, unknown or missing key, wrong type or value: one line naming the file and the key.
+    """
+    paths = task_paths(extra)
+    if task_id not in paths:
+        raise UsageError(f"unknown task {task_id!r}.{did_you_mean(task_id, paths)} Known: {', '.join(sorted(paths))}")
+    path = paths[task_id]
+    table = _read(path)
+    parent_id = table.pop("extends", None)
+    if parent_id is not None:
+        table = _merge(_parent(parent_id, path, paths), table)
+    return _task(table, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: not a readable TOML file: {error}") from error
+
+
+def _parent(parent_id: object, path: Path, paths: Mapping[str, Path]) -> dict[str, Any]:
+    if not isinstance(parent_id, str) or parent_id not in paths:
+        hint = did_you_mean(str(parent_id), paths)
+        raise UsageError(f"{path}: extends = {parent_id!r} names no task.{hint}")
+    parent = _read(paths[parent_id])
+    if "extends" in parent:
+        raise UsageError(f"{path}: extends {parent_id!r}, which itself extends another task; one level is allowed")
+    return parent
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **value} if both_tables else value
+    return merged
+
+
+def _task(table: dict[str, Any], path: Path) -> TaskSpec:
+    for key in table:
+        if key not in _FIELDS:
+            raise UsageError(f"{path}: unknown key {key!r}.{did_you_mean(key, _FIELDS)}")
+    missing = sorted(_REQUIRED - set(table))
+    if missing:
+        raise UsageError(f"{path}: missing key {missing[0]!r}")
+    values = {key: _value(key, value, path) for key, value in table.items()}
+    task = TaskSpec(**values)
+    _check(task, path)
+    return task
+
+
+def _value(key: str, value: Any, path: Path) -> Any:
+    if key in _TUPLES:
+        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+            raise UsageError(f"{path}: {key} must be a list of strings")
+        return tuple(value)
+    if key in _TEXTS:
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: {key} must be a string")
+        if key in _CHOICES and value not in _CHOICES[key]:
+            hint = did_you_mean(value, _CHOICES[key])
+            raise UsageError(f"{path}: {key} = {value!r} must be one of {', '.join(_CHOICES[key])}.{hint}")
+        return value.strip()
+    if key == "unit_s":
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise UsageError(f"{path}: unit_s must be a positive number of seconds")
+        return float(value)
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise UsageError(f"{path}: {key} must be a table of strings")
+    return dict(value)
+
+
+def _check(task: TaskSpec, path: Path) -> None:
+    if task.id != path.stem:
+        raise UsageError(f"{path}: id = {task.id!r} must equal the file name {path.stem!r}")
+    if len(set(task.classes)) < 2 or len(set(task.classes)) != len(task.classes):
+        raise UsageError(f"{path}: classes must be at least two different names")
+    for label, name in task.class_map.items():
+        if name not in task.classes:
+            hint = did_you_mean(name, task.classes)
+            raise UsageError(f"{path}: class_map.{label} = {name!r} is not one of the classes.{hint}")
+    if task.positive is not None and task.positive not in task.classes:
+        raise UsageError(f"{path}: positive = {task.positive!r} is not one of the classes")
+    if task.positive is not None and len(task.classes) != 2:
+        raise UsageError(f"{path}: positive is for tasks with two classes")
+    if task.unit == "epoch" and task.unit_s != 30.0:
+        raise UsageError(f"{path}: an epoch is 30 s; for another length use unit = 'window'")

@@ -1,0 +1,145 @@
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypnos_bench.cohorts.base import RhythmSpan
+from hypnos_bench.encoders.base import Embedding
+from hypnos_bench.errors import RecordingError, UsageError
+from hypnos_bench.taskfiles import load_task
+from hypnos_bench.units import UnitLabels, make_units, pool, read_unit_labels, rhythm_cover
+
+STAGING, AF = load_task("staging"), load_task("af")
+
+
+def embedding(x, step_s=1.0, start_s=0.0):
+    return Embedding({"mean": np.asarray(x, dtype=np.float16)}, start_s, step_s, {})
+
+
+def staged(codes):
+    return SimpleNamespace(id="r1", stages=lambda: np.asarray(codes, dtype=np.int8))
+
+
+def with_rhythm(duration_s, *spans):
+    return SimpleNamespace(id="r1", duration_s=lambda: duration_s, rhythm=lambda: tuple(RhythmSpan(*s) for s in spans))
+
+
+def test_reference_alignment_is_the_authors_reshape():
+    x = np.random.default_rng(0).normal(size=(95, 3)).astype(np.float16)
+    starts = np.arange(4) * 30.0
+    pooled = pool(embedding(x), starts, 30.0, 0)
+    expected = x[:90].astype(np.float32).reshape(3, 30, 3).mean(axis=1)
+    np.testing.assert_allclose(pooled[:3], expected, rtol=1e-6)
+    assert np.isnan(pooled[3]).all()  # five seconds are no epoch
+
+
+def test_covered_alignment_shifts_by_the_lag():
+    x = np.arange(91, dtype=np.float32)[:, None]
+    recording = staged([0, 1, 2])
+    labels = read_unit_labels(STAGING, recording)
+    reference = make_units(STAGING, recording, labels, embedding(x), lag_rows=1)
+    covered = make_units(replace(STAGING, alignment="covered"), recording, labels, embedding(x), lag_rows=1)
+    np.testing.assert_allclose(reference.x[:, 0], [14.5, 44.5, 74.5])
+    np.testing.assert_allclose(covered.x[:, 0], [15.5, 45.5, 75.5])
+
+
+def test_covered_alignment_drops_the_unit_whose_last_row_is_missing():
+    recording = staged([0, 1, 2])
+    units = make_units(
+        replace(STAGING, alignment="covered"),
+        recording,
+        read_unit_labels(STAGING, recording),
+        embedding(np.zeros((90, 2))),
+        lag_rows=1,
+    )
+    assert units.y.tolist() == [0, 1]
+    assert units.dropped["without embedding rows"] == 1
+
+
+def test_modalities_are_averaged_first():
+    a, b = np.full((30, 2), 1.0, np.float16), np.full((30, 2), 3.0, np.float16)
+    both = Embedding({"eeg_c3": a, "ecg": b}, 0.0, 1.0, {})
+    assert pool(both, np.array([0.0]), 30.0, 0).tolist() == [[2.0, 2.0]]
+    with pytest.raises(UsageError, match="different shapes"):
+        pool(Embedding({"a": a, "b": b[:, :1]}, 0.0, 1.0, {}), np.array([0.0]), 30.0, 0)
+
+
+@pytest.mark.parametrize("step_s", [1.0, 5.0, 30.0, 0.5])
+def test_rows_of_any_divisor_land_in_their_epoch(step_s):
+    per_epoch = round(30 / step_s)
+    x = np.repeat(np.arange(4), per_epoch)[:, None]
+    assert pool(embedding(x, step_s), np.arange(4) * 30.0, 30.0, 0)[:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_rows_that_do_not_divide_units_are_refused():
+    for step_s in (4.0, 60.0):
+        with pytest.raises(UsageError, match="do not divide"):
+            pool(embedding(np.zeros((100, 1)), step_s), np.array([0.0]), 30.0, 0)
+
+
+def test_embedding_that_starts_late_loses_the_first_epochs_only():
+    x = np.arange(60)[:, None]
+    pooled = pool(embedding(x, start_s=30.0), np.arange(3) * 30.0, 30.0, 0)
+    assert np.isnan(pooled[0]).all()
+    assert pooled[1:, 0].tolist() == [14.5, 44.5]
+
+
+def test_non_finite_rows_are_dropped_and_counted():
+    x = np.zeros((60, 1))
+    x[3] = np.nan
+    recording = staged([0, 1])
+    units = make_units(STAGING, recording, read_unit_labels(STAGING, recording), embedding(x), 0)
+    assert units.y.tolist() == [1]
+    assert units.dropped["without embedding rows"] == 1
+
+
+def test_unscored_epochs_are_dropped_and_counted():
+    labels = read_unit_labels(STAGING, staged([0, -1, 4, -1]))
+    assert labels.y.tolist() == [0, 4]
+    assert labels.start_s.tolist() == [0.0, 60.0]
+    assert labels.dropped == {"unscored": 2}
+    with pytest.raises(RecordingError, match="no labelled epoch for task staging .2 unscored"):
+        read_unit_labels(STAGING, staged([-1, -1]))
+
+
+def test_pure_windows_are_labelled_and_mixed_ones_dropped():
+    recording = with_rhythm(125.0, ("N", 0.0, 40.0), ("AFIB", 40.0, 70.0), ("AFL", 70.0, 90.0), ("N", 90.0, 125.0))
+    labels = read_unit_labels(AF, recording)
+    assert labels.start_s.tolist() == [0.0, 60.0, 90.0]  # AFIB then AFL is AF throughout
+    assert labels.y.tolist() == [0, 1, 0]
+    assert labels.dropped == {"unlabelled": 0, "mixed": 1}
+
+
+def test_majority_rule_keeps_mixed_windows():
+    recording = with_rhythm(60.0, ("N", 0.0, 40.0), ("AFIB", 40.0, 60.0))
+    assert read_unit_labels(replace(AF, mixed="majority"), recording).y.tolist() == [0, 1]
+
+
+def test_stretches_without_annotation_stay_unlabelled():
+    recording = with_rhythm(120.0, ("N", 20.0, 95.0))
+    labels = read_unit_labels(AF, recording)
+    assert labels.start_s.tolist() == [30.0, 60.0]
+    assert labels.dropped == {"unlabelled": 2, "mixed": 0}
+
+
+@given(st.lists(st.floats(0, 300), min_size=2, max_size=8, unique=True), st.floats(5, 60))
+def test_cover_never_exceeds_a_window_and_adds_up(edges, unit_s):
+    edges = sorted(edges)
+    spans = tuple(RhythmSpan("AFIB" if i % 2 else "N", a, b) for i, (a, b) in enumerate(pairwise(edges)))
+    n_units = int(300 // unit_s)
+    cover = rhythm_cover(spans, {"AFIB": 1, "*": 0}, 2, n_units, unit_s)
+    assert (cover >= 0).all()
+    assert (cover.sum(axis=1) <= unit_s + 1e-6).all()
+    end = n_units * unit_s
+    expected = sum(max(0.0, min(s.stop_s, end) - min(s.start_s, end)) for s in spans)
+    assert cover.sum() == pytest.approx(expected, abs=1e-6)
+
+
+def test_no_unit_left_is_an_error_with_counts():
+    labels = UnitLabels(np.array([300.0]), np.array([0]), {})
+    with pytest.raises(RecordingError, match="covers none of the 1 labelled epochs"):
+        make_units(STAGING, staged([0]), labels, embedding(np.zeros((60, 1))), 0)
