@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypnos_bench.errors import RecordingError
+from hypnos_bench.signals.base import Derivation as Derivation
 from hypnos_bench.signals.base import Signal, SignalFile
 from hypnos_bench.spec import EPOCH_S, SplitSpec, digest, files_fingerprint
 
@@ -25,17 +26,6 @@ STAGES = ("W", "N1", "N2", "N3", "R")
 
 CANONICAL_CHANNELS = ("C3", "C4", "E1", "E2", "Chin", "ECG", "ABD", "THX")
 """Channels an encoder may ask for, each referenced or bipolar as the field does it."""
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """A canonical channel in terms of a file's own labels: `plus`, or `plus` minus `minus`."""
-
-    plus: str
-    minus: str | None = None
-
-    def __str__(self) -> str:
-        return self.plus if self.minus is None else f"{self.plus} - {self.minus}"
 
 
 @dataclass(frozen=True)
