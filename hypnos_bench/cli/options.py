@@ -59,6 +59,9 @@ cohort_options = _together(
         metavar="REGEX",
         help="Folder cohorts: regex on the recording id; its first group is the person.",
     ),
+    click.option(
+        "--mains", type=click.Choice(["50", "60"]), help="Folder cohorts: mains frequency in Hz (default: 50)."
+    ),
 )
 encoder_options = _together(
     click.option("--weights", metavar="FILE|FOLDER|REPO", help="Hypnos weights (default: the released ones)."),

@@ -43,9 +43,19 @@ change a number.""",
 @click.argument("task")
 @click.option("--cohort", "cohort", multiple=True, help="Cohort id; repeat for several.")
 @click.option("--encoder", "encoder", multiple=True, help="Encoder id; repeat for several (default: the cohort's own).")
-@click.option("--shots", multiple=True, default=["100%"], show_default=True, help="Label budget: '1%' or '10p' of training persons; repeat.")  # fmt: skip
+@click.option(
+    "--shots",
+    multiple=True,
+    default=["100%"],
+    show_default=True,
+    help="Label budget: '1%' or '10p' of training persons; repeat.",
+)
 @click.option("--head", default="linear", show_default=True, help="Head id.")
-@click.option("--seeds", type=click.IntRange(min=1), help="Few-shot draws (default: 10 below 5%, 5 below 100%, 1 at 100%).")  # fmt: skip
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    help="Few-shot draws (default: 10 below 5% and for counts, 5 below 100%, 1 at 100%).",
+)
 @click.option("--split", type=click.Choice(["holdout", "cv5"]), help="Default: the cohort's own.")
 @cohort_options
 @encoder_options

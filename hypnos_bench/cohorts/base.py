@@ -207,6 +207,7 @@ class CohortOptions:
     root: Path | None = None
     cache: Path | None = None  # where simulated cohorts are written
     person_pattern: str | None = None  # regex on the recording id; its first group is the person
+    mains_hz: float | None = None  # folder cohorts: mains frequency where it was recorded
 
 
 @dataclass(frozen=True)

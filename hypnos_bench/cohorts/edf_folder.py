@@ -33,7 +33,7 @@ CARD = CohortCard(
     split=SplitSpec("cv5"),
     source="files given by the user",
     note=(
-        "Channels are found by the general alias table; mains are taken as 50 Hz. Without a person pattern every "
+        "Channels are found by the general alias table; mains are taken as 50 Hz unless told otherwise (--mains 60). Without a person pattern every "
         "recording counts as its own person. Scoring is looked for in this order, and the first found is used: "
         "-nsrr.xml, .xml, -Hypnogram.edf, .csv, EDF+ annotations in the signal file."
     ),
@@ -67,7 +67,7 @@ class EdfFolder:
         recordings, several = [], []
         for stem, path in found.items():
             files = scoring_files(path)
-            recordings.append(_recording(stem, path, files, pattern.person(stem), root))
+            recordings.append(_recording(stem, path, files, pattern.person(stem), root, options.mains_hz or 50.0))
             if len(files) > 1:
                 several.append(f"{stem} (used {files[0].name}, not {', '.join(f.name for f in files[1:])})")
         card = CARD
@@ -89,7 +89,7 @@ def scoring_files(edf: Path) -> list[Path]:
     return [path for path in dict.fromkeys(candidates) if path.is_file()]
 
 
-def _recording(stem: str, path: Path, files: list[Path], person: str, root: Path) -> Recording:
+def _recording(stem: str, path: Path, files: list[Path], person: str, root: Path, mains_hz: float) -> Recording:
     from hypnos_bench.signals.edf import EdfFile
 
     signals = EdfFile(path)
@@ -100,6 +100,7 @@ def _recording(stem: str, path: Path, files: list[Path], person: str, root: Path
         signals=signals,
         labels=_labels(stem, path, files, root),
         montage=LazyMontage(signals, {}, aliases=True),
+        mains_hz=mains_hz,
     )
 
 

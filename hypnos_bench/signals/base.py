@@ -40,6 +40,17 @@ class Signal:
     source: str
 
 
+@dataclass(frozen=True)
+class Derivation:
+    """A canonical channel in terms of a file's own labels: `plus`, or `plus` minus `minus`."""
+
+    plus: str
+    minus: str | None = None
+
+    def __str__(self) -> str:
+        return self.plus if self.minus is None else f"{self.plus} - {self.minus}"
+
+
 class SignalFile(Protocol):
     """A recording's signals on disk. Opening is lazy; nothing stays open; instances can be pickled."""
 

@@ -154,3 +154,9 @@ def test_a_five_second_csv_is_refused_by_its_columns(tmp_path: Path) -> None:
     (recording,) = SOURCE.open(CohortOptions(tmp_path)).recordings
     with pytest.raises(RecordingError, match="no column 'stage' in the header line; found: start, stop, stagename"):
         recording.stages()
+
+
+def test_mains_are_told_by_the_user(tmp_path):
+    write_edf_folder(tmp_path)
+    assert SOURCE.open(CohortOptions(root=tmp_path)).recordings[0].mains_hz == 50.0
+    assert SOURCE.open(CohortOptions(root=tmp_path, mains_hz=60.0)).recordings[0].mains_hz == 60.0

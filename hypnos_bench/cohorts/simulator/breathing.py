@@ -120,12 +120,19 @@ def breathe(seed: int, person: Person, night: Hypnogram, events: list[Respirator
     abdomen = _breath(angle - lag) * to_rate(depth * effort, BELT_HZ)
     airflow = np.cos(angle) * to_rate(depth * flow, BELT_HZ)
     shaking = to_rate(restless, BELT_HZ)
-    channels = []
-    for values, gain in ((thorax, person.belt_gain[0]), (abdomen, person.belt_gain[1]), (airflow, 1.0)):
-        noise = rng.standard_normal(len(values), np.float32)
-        posture = to_rate(np.cumsum(restless * rng.standard_normal(n)) * 0.03, BELT_HZ)
-        channels.append((gain * (values + shaking * 1.2 * noise + 0.03 * noise + posture)).astype(np.float32))
-    return Breathing(*channels, _saturate(rng, person, night, events), phase.astype(np.float32))
+    belts = [
+        _worn(rng, gain * values, shaking, restless)
+        for values, gain in ((thorax, person.belt_gain[0]), (abdomen, person.belt_gain[1]), (airflow, 1.0))
+    ]
+    saturation = _saturate(rng, person, night, events)
+    return Breathing(belts[0], belts[1], belts[2], saturation, phase.astype(np.float32))
+
+
+def _worn(rng: np.random.Generator, values: Array, shaking: Array, restless: Array) -> Array:
+    """A sensor on a body that moves: noise, shaking, and a new resting level after each turn."""
+    noise = rng.standard_normal(len(values), np.float32) * (np.float32(0.03) + np.float32(1.2) * shaking)
+    level = np.cumsum(restless * rng.standard_normal(len(restless))) * 0.03
+    return np.asarray(values + noise + to_rate(level, BELT_HZ), np.float32)
 
 
 def _obstruct(rng: np.random.Generator, n: int, events: list[RespiratoryEvent]) -> tuple[Array, Array, Array]:
@@ -153,7 +160,7 @@ def _obstruct(rng: np.random.Generator, n: int, events: list[RespiratoryEvent]) 
 
 def _breath(angle: Array) -> Array:
     """Volume over one breath: inspiration is quicker than expiration."""
-    return np.sin(angle) + np.float32(0.22) * np.sin(2 * angle + np.float32(0.6))
+    return np.asarray(np.sin(angle) + np.float32(0.22) * np.sin(2 * angle + np.float32(0.6)), np.float32)
 
 
 def _saturate(rng: np.random.Generator, person: Person, night: Hypnogram, events: list[RespiratoryEvent]) -> Array:
@@ -181,6 +188,6 @@ def movement(night: Hypnogram, rng: np.random.Generator, arousals: list[tuple[fl
     """Control series of body movement, 0..1: some of wakefulness, a few turns in sleep, the long arousals."""
     n = len(night.weights)
     turns = np.flatnonzero(rng.random(n) < night.of_stage(1 / 90, 1 / 400, 1 / 900, 1 / 1500, 1 / 700) / CONTROL_HZ)
-    spans = [(t / CONTROL_HZ, t / CONTROL_HZ + float(rng.uniform(2, 9))) for t in turns]
-    spans += [(start + 1, stop) for start, stop in arousals if stop - start > 8]
+    spans = [(float(t), float(t) + float(rng.uniform(2, 9))) for t in turns / CONTROL_HZ]
+    spans += [(start + 1, start + 1 + float(rng.uniform(1.5, 4))) for start, stop in arousals if stop - start > 9]
     return boxes(spans, n)

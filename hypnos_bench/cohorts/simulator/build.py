@@ -8,14 +8,12 @@ what is missing, and two builders only repeat some of each other's work.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -26,6 +24,7 @@ from hypnos_bench.cohorts.simulator import SIM_VERSION
 from hypnos_bench.cohorts.simulator.night import CHANNEL_RATES_HZ, Plan, plan_night, simulate
 from hypnos_bench.cohorts.simulator.person import draw_person, later_visit
 from hypnos_bench.cohorts.simulator.processes import stream
+from hypnos_bench.cohorts.simulator.tables import person_id, tables
 from hypnos_bench.errors import DataError, IntegrityError
 
 MANIFEST = "manifest.json"
@@ -34,6 +33,7 @@ TREE = "mros-like"
 _TEMPORARY = ".build-"
 _ABANDONED_S = 3600.0
 _SPARE_BYTES = 50_000_000
+_MOST_THREADS = 8  # each needs some 200 MB
 
 # Labels of MrOS visit 2 where they differ from visit 1.
 _VISIT_2_LABELS = {
@@ -67,9 +67,13 @@ class Settings:
 
     n_persons: int = 36
     n_second_visits: int = 4
-    seed: int = 1
+    seed: int = 0
     n_cycles: int = 2
     cycle_min: float = 62.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n_second_visits <= self.n_persons:
+            raise ValueError(f"{self.n_second_visits} second visits of {self.n_persons} persons")
 
     @property
     def name(self) -> str:
@@ -79,7 +83,7 @@ class Settings:
     def visits(self) -> list[tuple[int, int]]:
         """(person number, visit) of every night; second visits are spread over the persons."""
         step = max(1, self.n_persons // max(1, self.n_second_visits))
-        again = [1 + i * step for i in range(self.n_second_visits)]
+        again = [1 + step // 2 + i * step for i in range(self.n_second_visits)]
         return [(number, 1) for number in range(1, self.n_persons + 1)] + [(number, 2) for number in again]
 
 
@@ -110,14 +114,14 @@ def ensure_built(folder: Path, settings: Settings, workers: int | None = None) -
         When a finished build is there that was made with other settings under the same name.
     """
     home = folder / settings.name
-    if not _is_complete(home, settings):
-        try:
+    try:
+        if not _is_complete(home, settings):
             _build(home, settings, workers)
-        except OSError as error:
-            raise DataError(
-                f"{home}: the demo cohort cannot be written ({error.strerror or error}); "
-                "make room or choose another --cache DIR"
-            ) from error
+    except OSError as error:
+        raise DataError(
+            f"{home}: the demo cohort cannot be kept there ({error.strerror or error}); "
+            "make room or choose another --cache DIR"
+        ) from error
     return home / TREE
 
 
@@ -138,14 +142,18 @@ def plans(settings: Settings) -> list[Plan]:
 def _is_complete(home: Path, settings: Settings) -> bool:
     """Whether the manifest is there, fits, and every file it lists has its size."""
     try:
-        manifest = json.loads((home / MANIFEST).read_text("utf-8"))
+        text = (home / MANIFEST).read_text("utf-8")
     except FileNotFoundError:
         return False
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{home / MANIFEST}: not readable ({error}); delete {home} to simulate again") from error
-    if {k: manifest.get(k) for k in ("sim_version", "settings")} != _identity(settings):
+    try:
+        manifest = json.loads(text)
+        identity = {key: manifest[key] for key in ("sim_version", "settings")}
+        files = dict(manifest["files"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise IntegrityError(f"{home / MANIFEST}: damaged ({error}); delete {home} to simulate again") from error
+    if identity != _identity(settings):
         raise IntegrityError(f"{home}: simulated with other settings under the same name; delete it to simulate again")
-    return all(_size(home / TREE / name) == size for name, size in manifest["files"].items())
+    return all(_size(home / TREE / name) == size for name, size in files.items())
 
 
 def _identity(settings: Settings) -> dict[str, Any]:
@@ -168,25 +176,24 @@ def _build(home: Path, settings: Settings, workers: int | None) -> None:
         done = _write_nights(tree, scratch, settings.seed, missing, workers)
         for _ in tqdm(done, total=len(missing), desc="simulate demo cohort", unit="night", disable=None):
             pass
-        tables = _tables([night.plan for night in nights])
+        csvs = tables([night.plan for night in nights])
         readme = _README.format(cycles=settings.n_cycles, eeg=max(CHANNEL_RATES_HZ.values()))
-        for name, text in {**tables, "README.txt": readme}.items():
+        for name, text in {**csvs, "README.txt": readme}.items():
             _put(scratch, tree / name, text)
-        names = [name for night in nights for name in (night.edf, night.xml)] + [*tables, "README.txt"]
+        names = [name for night in nights for name in (night.edf, night.xml)] + [*csvs, "README.txt"]
         sizes = {name: _size(tree / name) for name in sorted(names)}
         _put(scratch, home / MANIFEST, json.dumps({**_identity(settings), "files": sizes}, indent=1) + "\n")
 
 
-def _write_nights(
-    tree: Path, scratch: Path, seed: int, nights: list[_Night], workers: int | None
-) -> Iterator[None]:
+def _write_nights(tree: Path, scratch: Path, seed: int, nights: list[_Night], workers: int | None) -> Iterator[None]:
     """Threads, not processes: nearly all time is spent in array code that leaves the interpreter free."""
     from hypnos_bench.threads import usable_cores
 
-    count = min(workers or usable_cores(), len(nights))
+    count = min(workers or min(usable_cores(), _MOST_THREADS), len(nights))
     if count <= 1:
         for night in nights:
-            yield _write_night(tree, scratch, seed, night)
+            _write_night(tree, scratch, seed, night)
+            yield
         return
     pool = ThreadPoolExecutor(count)
     try:
@@ -218,7 +225,7 @@ def _write_night(tree: Path, scratch: Path, seed: int, night: _Night) -> None:
 
 def _night(plan: Plan) -> _Night:
     visit = plan.person.visit
-    stem = f"mros-visit{visit}-{_person_id(plan)}"
+    stem = f"mros-visit{visit}-{person_id(plan.person)}"
     header = 256 * (1 + len(CHANNEL_RATES_HZ))
     return _Night(
         plan,
@@ -232,47 +239,10 @@ def _is_written(tree: Path, night: _Night) -> bool:
     return _size(tree / night.edf) == night.edf_bytes and (_size(tree / night.xml) or 0) > 0
 
 
-def _person_id(plan: Plan) -> str:
-    return f"aa{plan.person.number:04d}"
-
-
 def _start(seed: int, plan: Plan) -> datetime:
     """Time of day is real in NSRR files, the date a placeholder."""
     rng = stream(seed, plan.person.number, plan.person.visit, "clock")
     return datetime(1985, 1, 1, 21 + int(rng.integers(0, 3)), int(rng.integers(0, 60)), int(rng.integers(0, 60)))
-
-
-def _tables(all_plans: list[Plan]) -> dict[str, str]:
-    """One table per visit with the columns that MrOS uses; indices are counted from the simulated night."""
-    tables: dict[str, str] = {}
-    for visit, age_column in ((1, "vsage1"), (2, "vs2age1")):
-        rows = [_row(plan, age_column) for plan in all_plans if plan.person.visit == visit]
-        if rows:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            tables[f"datasets/mros-visit{visit}-dataset-0.{SIM_VERSION}.0.csv"] = text.getvalue()
-    return tables
-
-
-def _row(plan: Plan, age_column: str) -> Mapping[str, Any]:
-    person = plan.person
-    return {
-        "nsrrid": _person_id(plan).upper(),
-        "visit": person.visit,
-        age_column: round(person.age_years),
-        "gender": 2,
-        "hwbmi": round(person.bmi_kg_m2, 1),
-        "poahi3": round(plan.ahi(3.0), 2),
-        "poahi3a": round(plan.ahi(3.0, or_arousal=True), 2),
-        "poahi4": round(plan.ahi(4.0), 2),
-        "poahi4a": round(plan.ahi(4.0, or_arousal=True), 2),
-        "poslprdp": round(60 * plan.sleep_h()),
-        "poai_all": round(len(plan.arousals) / max(plan.sleep_h(), 0.1), 2),
-        "poprstag": 0,
-        "mhafib": int(person.af),
-    }
 
 
 @contextlib.contextmanager

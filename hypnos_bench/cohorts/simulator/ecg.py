@@ -111,9 +111,11 @@ def _draw_waves(beats_s: NDArray[np.float64], ectopic: NDArray[np.bool_], person
         if name == "P" and person.af:
             continue
         wide = np.where(ectopic, 2.8, 1.0).astype(np.float32)[:, None]
-        size = person.t_ratio * np.where(ectopic, -1.5, 1.0)[:, None] if name == "T" else height
-        if name == "P":
-            size = height * (~ectopic)[:, None]
+        size = np.full((len(ectopic), 1), person.t_ratio if name == "T" else height)
+        if name == "T":
+            size[ectopic] *= -1.5
+        elif name == "P":
+            size[ectopic] = 0.0
         middle = centre_s * stretch if name == "T" else centre_s * wide
         width = width_s * (1.0 if name in "PT" else wide)
         value += np.asarray(size * np.exp(-0.5 * ((t - middle) / width) ** 2), np.float32)

@@ -96,12 +96,11 @@ def brain_waves(seed: int, person: Person, night: Hypnogram, aroused: Array, eye
     _add_sawtooth_waves(rng, night, grapho)
     front += np.float32(0.45) * grapho
     local_uv = to_rate(0.55 * levels["background"] + 0.30 * levels["delta"], EEG_HZ)
-    tilt = np.float32(rng.normal(0, 0.08))
-    c3, c4 = (
-        centre + side * grapho + local_uv * coloured_noise(rng, n, EEG_HZ, shapes["background"])
-        for side in (1 + tilt, 1 - tilt)
-    )
-    front += np.float32(0.8) * local_uv * coloured_noise(rng, n, EEG_HZ, shapes["background"])
+    nearby: list[Array] = [local_uv * coloured_noise(rng, n, EEG_HZ, shapes["background"]) for _ in range(3)]
+    tilt = float(rng.normal(0, 0.08))  # spindles are rarely equal on both sides
+    c3: Array = centre + np.float32(1 + tilt) * grapho + nearby[0]
+    c4: Array = centre + np.float32(1 - tilt) * grapho + nearby[1]
+    front += np.float32(0.8) * nearby[2]
     return Brain(c3, c4, front, ears)
 
 

@@ -56,7 +56,9 @@ def eye_movements(seed: int, person: Person, night: Hypnogram, eyes_open: Array)
     slow, fast = np.exp(-1 / (0.6 * EEG_HZ)), np.exp(-1 / (0.02 * EEG_HZ))
     saccades = np.asarray(lfilter([0.0, slow - fast], [1.0, -(slow + fast), slow * fast], jumps), np.float32)
     saccades *= np.float32(1 / (slow - fast))
-    rolling_uv = night.of_stage(5, 42, 5, 1, 4) * np.exp(0.5 * slow_fluctuation(rng, n_control, 15.0))
+    # Drowsy people roll their eyes before they sleep, and not all of N1 has it.
+    rolls = np.where(slow_fluctuation(rng, n_control, 25.0) > 0.3, 1.5, 0.25)
+    rolling_uv = night.of_stage(12, 34, 6, 1, 5) * rolls * np.exp(0.3 * slow_fluctuation(rng, n_control, 15.0))
     rolling = coloured_noise(rng, n, EEG_HZ, band(0.28, 0.07)) * to_rate(rolling_uv, EEG_HZ)
     lids = np.zeros(n, np.float32)
     blinks = event_times(rng, (eyes_open + 0.03 * night.weights[:, 0]) * person.blinks_per_min / 60)
@@ -75,7 +77,7 @@ def chin_muscle(seed: int, person: Person, night: Hypnogram, aroused: Array, res
     tone = tone * np.exp(0.35 * slow_fluctuation(rng, n_control, 40.0) + 0.15 * slow_fluctuation(rng, n_control, 3.0))
     twitches = event_times(rng, night.of_stage(0.5, 0.5, 0.05, 0, 2.5) / 60)
     jerks = boxes([(t, t + 0.5) for t in twitches], n_control, ramp_s=2 / CONTROL_HZ)
-    tone += 1.1 * aroused + 3.0 * restless + 0.8 * jerks
+    tone += 0.9 * aroused + 2.0 * restless + 0.8 * jerks
     strength_uv = np.hypot(person.emg_uv * tone, person.emg_floor_uv).astype(np.float32)
     shape = coloured_noise(rng, night.duration_s * EEG_HZ, EEG_HZ, lambda f: f**2 / (f**2 + 18.0**2))
     return shape * to_rate(strength_uv, EEG_HZ)

@@ -62,16 +62,14 @@ def draw_hypnogram(rng: np.random.Generator, person: Person, n_cycles: int, cycl
         lateness = cycle / max(1, n_cycles - 1)
         minutes += _draw_cycle(rng, person, lateness, cycle_min)
     epochs = [(stage, max(1, round(length * _EPOCHS_PER_MIN))) for stage, length in minutes]
-    epochs = _disturb(rng, person, epochs) + [(W, 4 + int(rng.integers(0, 10)))]
+    epochs = [*_disturb(rng, person, epochs), (W, 4 + int(rng.integers(0, 10)))]
     truth = np.concatenate([np.full(count, stage, np.int8) for stage, count in epochs])
     duration_s = len(truth) * int(EPOCH_S) + int(rng.integers(0, int(EPOCH_S)))
     weights = _soften(rng, truth, duration_s)
     return Hypnogram(truth, _score(rng, truth, person.scorer_noise), duration_s, weights)
 
 
-def _draw_cycle(
-    rng: np.random.Generator, person: Person, lateness: float, cycle_min: float
-) -> list[tuple[int, float]]:
+def _draw_cycle(rng: np.random.Generator, person: Person, lateness: float, cycle_min: float) -> list[tuple[int, float]]:
     """One cycle in minutes per bout: down to N3, up again, REM. Early cycles are deep, late ones have the REM."""
     total = float(np.clip(rng.normal(cycle_min, 0.10 * cycle_min), 0.75 * cycle_min, 1.3 * cycle_min))
     rem = float(np.clip((8 + 16 * lateness) * np.exp(rng.normal(0, 0.3)), 3, 0.4 * total))
@@ -128,7 +126,7 @@ def _score(rng: np.random.Generator, truth: NDArray[np.int8], noise: float) -> N
     scored = truth.copy()
     before, after = np.r_[truth[0], truth[:-1]], np.r_[truth[1:], truth[-1]]
     border = (before != truth) | (after != truth)
-    chance = noise * np.where(border, 2.5, 1.0) * np.where(truth == W, 0.5, 1.0)
+    chance = noise * np.where(border, 2.5, 1.0) * np.array([0.6, 2.0, 0.9, 0.9, 0.8])[truth]
     for i in np.flatnonzero(rng.random(len(truth)) < chance):
         neighbours = [s for s in (before[i], after[i]) if s != truth[i]]
         scored[i] = neighbours[0] if neighbours and rng.random() < 0.7 else rng.choice(5, p=_MISTAKES[truth[i]])

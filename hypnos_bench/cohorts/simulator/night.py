@@ -72,9 +72,7 @@ class Plan:
         counted = [
             e
             for e in self.respiratory
-            if e.kind != "hypopnea"
-            or e.desaturation_percent >= percent
-            or (or_arousal and e.arousal_s is not None)
+            if e.kind != "hypopnea" or e.desaturation_percent >= percent or (or_arousal and e.arousal_s is not None)
         ]
         return len(counted) / max(self.sleep_h(), 0.1)
 
@@ -126,9 +124,7 @@ def simulate(seed: int, plan: Plan, labels: Mapping[str, str]) -> list[Channel]:
     head = _head_channels(rng, person, brain, eyes, beats, restless)
     bipolar = _bipolar_channels(rng, person, muscle, beats, restless)
     signals = {**head, **bipolar, **_slow_channels(breathing, beats)}
-    return [
-        Channel(labels.get(name, name), rate_hz, *signals[name]) for name, rate_hz in CHANNEL_RATES_HZ.items()
-    ]
+    return [Channel(labels.get(name, name), rate_hz, *signals[name]) for name, rate_hz in CHANNEL_RATES_HZ.items()]
 
 
 def _head_channels(

@@ -1,4 +1,4 @@
-"""Who is simulated: age, build, apnea and rhythm, and the traits by which one person's signals differ from another's."""
+"""Who is simulated: age, build, apnea, rhythm, and the traits that make one person's signals unlike another's."""
 
 from __future__ import annotations
 

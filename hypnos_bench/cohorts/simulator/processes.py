@@ -85,16 +85,19 @@ def to_rate(control: ArrayLike, rate_hz: int) -> Array:
         raise ValueError(f"rate {rate_hz} Hz is no multiple of {CONTROL_HZ} Hz")
     following = np.append(control[1:], control[-1])
     ramp = np.arange(factor, dtype=np.float32) / np.float32(factor)
-    return (control[:, None] + (following - control)[:, None] * ramp).ravel()
+    values: Array = (control[:, None] + (following - control)[:, None] * ramp).ravel()
+    return values
 
 
-def event_times(rng: np.random.Generator, rate_per_s: NDArray[np.floating], rate_hz: float = CONTROL_HZ) -> NDArray:
+def event_times(
+    rng: np.random.Generator, rate_per_s: NDArray[np.floating], rate_hz: float = CONTROL_HZ
+) -> NDArray[np.float64]:
     """Times in seconds of a Poisson process with a rate given on the control grid."""
     hits = np.flatnonzero(rng.random(len(rate_per_s)) < np.asarray(rate_per_s) / rate_hz)
     return np.asarray((hits + rng.random(len(hits))) / rate_hz)
 
 
-def add_bursts(signal: Array, rate_hz: float, times_s: Sequence[float] | NDArray, bursts: Sequence[Array]) -> None:
+def add_bursts(signal: Array, rate_hz: float, times_s: NDArray[np.float64], bursts: Sequence[Array]) -> None:
     """Add `bursts` to `signal` in place, each starting at its time; what sticks out at the end is cut."""
     for time_s, burst in zip(times_s, bursts, strict=True):
         start = round(float(time_s) * rate_hz)

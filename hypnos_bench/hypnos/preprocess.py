@@ -1,0 +1,222 @@
+"""From an EDF file, or channels at native rates, to what the tokenizers were trained on.
+
+Per channel: resample, band-pass, notch, z-score, compression. Step by step and to the last bit as the published
+package ``hypnos`` does it. The default path is causal, apart from the start values of the z-score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypnos_bench.errors import DataError
+from hypnos_bench.signals import filters
+from hypnos_bench.signals.base import Signal
+from hypnos_bench.signals.normalise import compress, ema_zscore, winsorised_zscore
+from hypnos_bench.signals.resample import resample
+
+MIN_SECONDS = 6
+"""Below this the tokenizers' last convolution has nothing to see."""
+
+
+class _Band(NamedTuple):
+    low_hz: float
+    high_hz: float | None  # None: high-pass
+    notch: bool
+
+
+_BANDS: Mapping[str, _Band] = {
+    "eeg": _Band(0.5, 45.0, True),
+    "eog": _Band(0.5, 45.0, True),
+    "emg": _Band(0.5, 45.0, True),
+    "ecg": _Band(0.05, 45.0, True),
+    "ppg": _Band(0.1, 30.0, False),
+    "respiratory": _Band(0.05, None, False),
+}
+
+
+class ModalityLike(Protocol):
+    """What preprocessing needs to know of a modality."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def channels(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def sample_rate(self) -> int: ...  # noqa: D102
+    @property
+    def preprocess_modality(self) -> str: ...  # noqa: D102
+
+
+class MetadataLike(Protocol):
+    """What preprocessing needs to know of a bundle: its modalities."""
+
+    @property
+    def modalities(self) -> Sequence[ModalityLike]: ...  # noqa: D102
+
+
+def check_channel(signal: Signal) -> str | None:
+    """Say in one line why a channel must not be embedded, or return ``None`` when nothing speaks against it.
+
+    A non-finite sample would spread over everything after it; a flat line carries nothing but would count as present.
+    """
+    values = signal.values
+    if len(values) == 0:
+        return f"{signal.source}: empty"
+    if signal.rate_hz < 1:
+        return f"{signal.source}: sampled at {signal.rate_hz:g} Hz, less than 1 Hz"
+    seconds = len(values) / signal.rate_hz
+    if seconds < MIN_SECONDS:
+        return f"{signal.source}: {seconds:g} s long, at least {MIN_SECONDS} s are needed"
+    low, high = float(values.min()), float(values.max())  # NaN passes through both
+    if not np.isfinite(low) or not np.isfinite(high):
+        n = int(np.count_nonzero(~np.isfinite(values)))
+        return f"{signal.source}: {n} of {len(values)} samples are not finite"
+    if low == high:
+        return f"{signal.source}: constant ({low:g}{' ' + signal.unit if signal.unit else ''}), not connected"
+    return None
+
+
+def preprocess_channels(
+    signals: Mapping[str, Signal],
+    metadata: MetadataLike,
+    *,
+    notch_freq: float = 50.0,
+    causal: bool = True,
+    tau_seconds: float = 60.0,
+) -> dict[str, NDArray[np.float32]]:
+    """Preprocess channels for the tokenizers.
+
+    Parameters
+    ----------
+    signals : mapping of str to Signal
+        Canonical channel to its signal; a channel that is absent has no entry.
+    metadata : bundle metadata
+    notch_freq : float
+        Mains frequency where it was recorded, in Hz.
+    causal : bool
+        ``False``: zero-phase filters and one z-score over the recording.
+    tau_seconds : float
+        Time constant of the running z-score.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (n_samples,)
+        Per modality whose first channel is present, in the bundle's order, at the modality's rate.
+
+    Raises
+    ------
+    DataError
+        When a signal is empty, slower than 1 Hz or too short to filter, or the bundle asks for an impossible filter.
+
+    Notes
+    -----
+    The native rate is cut to whole hertz, as the published package does: a channel at 99.5 Hz counts as 99 Hz.
+    """
+    ready = {}
+    for modality in metadata.modalities:
+        signal = signals.get(modality.channels[0])
+        if signal is not None:
+            ready[modality.name] = _preprocess(signal, modality, notch_freq, causal, tau_seconds)
+    return ready
+
+
+def preprocess_edf(
+    path: str | Path,
+    metadata: MetadataLike,
+    *,
+    notch_freq: float = 50.0,
+    causal: bool = True,
+    tau_seconds: float = 60.0,
+    channel_aliases: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Read and preprocess the channels of an EDF file that a bundle can use.
+
+    Parameters
+    ----------
+    path : path
+    metadata : bundle metadata
+    notch_freq, causal, tau_seconds
+        See `preprocess_channels`.
+    channel_aliases : mapping of str to sequence of str, optional
+        More labels per canonical channel, preferred to the built-in ones.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (n_samples,)
+
+    Raises
+    ------
+    RecordingError
+        When the file cannot be trusted or a channel cannot be read.
+    DataError
+        When it has no channel that the bundle can use, or a channel cannot be preprocessed.
+    """
+    from hypnos_bench.signals.channels import difference, resolve_montage
+    from hypnos_bench.signals.edf import EdfFile
+
+    file = EdfFile(path)
+    labels = [channel.label for channel in file.channels()]
+    wanted = list(dict.fromkeys(modality.channels[0] for modality in metadata.modalities))
+    montage = resolve_montage(labels, wanted, channel_aliases)
+    if not montage:
+        raise DataError(
+            f"{file.path.name}: none of {', '.join(wanted)} found among its labels: {', '.join(labels) or 'none'}; "
+            "name them with channel aliases"
+        )
+    ready: dict[str, NDArray[np.float32]] = {}
+    for modality in metadata.modalities:
+        derivation = montage.get(modality.channels[0])
+        if derivation is None:
+            continue
+        signal = file.read(derivation.plus)  # one channel in memory at a time
+        if derivation.minus is not None:
+            signal = difference(signal, file.read(derivation.minus))
+        ready[modality.name] = _preprocess(signal, modality, notch_freq, causal, tau_seconds)
+    return ready
+
+
+def _preprocess(
+    signal: Signal, modality: ModalityLike, notch_hz: float, causal: bool, tau_s: float
+) -> NDArray[np.float32]:
+    native_hz, rate_hz = int(signal.rate_hz), modality.sample_rate
+    if len(signal.values) == 0 or native_hz < 1:
+        raise DataError(f"{signal.source}: {len(signal.values)} samples at {signal.rate_hz:g} Hz cannot be filtered")
+    sections = _sections(modality, notch_hz)
+    values: NDArray[Any] = resample(signal.values, native_hz, rate_hz)
+    if causal:
+        values = values.astype(np.float64)
+        for sos in sections:
+            values = filters.forward(sos, values)
+        return compress(ema_zscore(values, rate_hz, tau_s))
+    for sos in sections:
+        try:
+            values = filters.zero_phase(sos, values)
+        except ValueError as error:
+            seconds = len(values) / rate_hz
+            raise DataError(f"{signal.source}: {seconds:g} s are too short for the zero-phase filter") from error
+    return compress(winsorised_zscore(values))
+
+
+def _sections(modality: ModalityLike, notch_hz: float) -> list[NDArray[np.float64]]:
+    """Filters of a modality, in order of use."""
+    band = _BANDS.get(modality.preprocess_modality)
+    if band is None:
+        raise DataError(
+            f"bundle: modality {modality.name!r} asks for preprocessing {modality.preprocess_modality!r}; "
+            f"known: {', '.join(_BANDS)}"
+        )
+    highest = max(band.high_hz or band.low_hz, notch_hz if band.notch else 0.0)
+    if not highest < modality.sample_rate / 2 or (band.notch and not notch_hz > 0):
+        raise DataError(
+            f"modality {modality.name!r}: filters at {highest:g} Hz (notch {notch_hz:g} Hz) do not fit "
+            f"its {modality.sample_rate} Hz"
+        )
+    sections = [filters.butterworth(band.low_hz, band.high_hz, modality.sample_rate)]
+    if band.notch:
+        sections.append(filters.notch(notch_hz, modality.sample_rate))
+    return sections

@@ -1,0 +1,27 @@
+"""Fixtures that several rooms share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def demo_cache(tmp_path_factory, worker_id):
+    """One simulated cohort for the whole test session, whatever the number of test processes.
+
+    The builder itself must be safe against concurrent builds; this relies on it.
+    """
+    if given := os.environ.get("HYPNOS_BENCH_TEST_CACHE"):
+        return Path(given)
+    base = tmp_path_factory.getbasetemp()
+    return (base if worker_id == "master" else base.parent) / "demo-cache"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Real recordings beside the checkout; a user's checkout has none, and the tests say so."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real recordings are not here: ../shared/data is missing")
+    return folder

@@ -1,0 +1,105 @@
+"""README's commands are run, in order, as a user would: in one folder, with the data where README says it is."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def commands():
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def bench_commands():
+    """Calls of the program; a virtual environment's own path to it counts."""
+    split = [shlex.split(line, comments=True) for line in commands()]
+    return [words[1:] for words in split if Path(words[0]).name == "hypnos-bench"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home folder that holds what README's examples name, made by the project's own writers."""
+    from hypnos_bench.cohorts.writers.cpsc2021 import write_cpsc2021_tree
+    from hypnos_bench.cohorts.writers.edf_folder import write_edf_folder
+    from hypnos_bench.cohorts.writers.mros import write_mros_tree
+    from hypnos_bench.hypnos.random_bundle import write_random_bundle
+
+    home = tmp_path_factory.mktemp("home")
+    write_mros_tree(home / "nsrr", n_persons=12, hours=0.25, seed=1)
+    write_cpsc2021_tree(home / "physionet", n_persons=6, seed=1)
+    write_edf_folder(home / "nights", n_epochs=40, seed=1)
+    write_random_bundle(home / "hypnos.safetensors", seed=1)
+    (home / "work").mkdir()
+    return home
+
+
+def test_first_two_commands_are_make_demo_and_make_test():
+    assert commands()[:2] == ["make demo", "make test"]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(r"^demo:.*\n\t\S+hypnos-bench run staging --cohort demo --shots 1%$", makefile, flags=re.MULTILINE)
+    assert re.search(r"^test:", makefile, flags=re.MULTILINE)
+
+
+def test_plain_pip_equivalent_is_what_make_does():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert ".venv/bin/pip install -c constraints.txt -e ." in commands()
+    assert "install --quiet -c constraints.txt -e ." in makefile
+
+
+@pytest.mark.slow
+def test_every_command_in_readme_runs(home, demo_cache):
+    environment = {**os.environ, "HOME": str(home), "HYPNOS_BENCH_CACHE": str(demo_cache), "OMP_NUM_THREADS": "1"}
+    called = bench_commands()
+    assert len(called) >= 8
+    for words in called:
+        # The shell expands a leading ~; here HOME stands in for it.
+        words = [str(home) + word[1:] if word.startswith("~") else word for word in words]
+        done = subprocess.run(
+            [sys.executable, "-m", "hypnos_bench", *words],
+            cwd=home / "work",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+        assert done.stdout.strip()
+        if words[:1] == ["run"] and "demo" in words:
+            assert "simulated" in done.stdout
+            assert "untrained" in done.stdout
+            means = {name: mean_kappa(home / "work" / "results", name) for name in ("features", "hypnos-untrained")}
+            assert means["features"] > means["hypnos-untrained"] + 0.1, means
+
+
+def mean_kappa(results, encoder):
+    cells = [json.loads(p.read_text()) for p in results.glob(f"cells/demo/staging/{encoder}/*.json")]
+    assert len(cells) == 10
+    assert all(c["n"]["persons_train"] == 1 for c in cells)
+    return sum(c["scores"]["kappa"]["value"] for c in cells) / len(cells)
+
+
+def test_modules_named_in_the_house_exist():
+    table = README.split("| room | what it does |")[1].split("\n\n")[0]
+    for row in table.splitlines()[2:]:
+        for name in re.findall(r"`([^`]+?)`", row.split("|")[1]):
+            base = ROOT if name == "tasks/" else ROOT / "hypnos_bench"
+            assert (base / name).exists(), name
+
+
+def test_config_example_is_accepted(tmp_path):
+    from hypnos_bench.cli import run_command
+
+    example = re.search(r"```toml\n(.*?)```", README, flags=re.DOTALL)[1]
+    (tmp_path / "run.toml").write_text(example)
+    # The roots do not exist on a test machine: exit 3 names one, which proves that the file was read.
+    assert run_command(["run", "staging", "--cohort", "mros", "--config", str(tmp_path / "run.toml"), "--encoder", "features", "--dry-run"]) == 3  # fmt: skip

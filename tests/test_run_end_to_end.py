@@ -1,0 +1,187 @@
+"""``run`` from arrays on disk to cells: caching, failures, exclusions, kills. Small enough to run many times."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hypnos_bench.cli import run_command
+
+RUN = ["run", "staging", "--cohort", "array-folder", "--root", "nights", "--encoder", "precomputed", "--person-pattern", "^(p..)"]  # fmt: skip
+
+
+def write_night(folder, name, seed, n_epochs=120, dim=6, stages=(0, 1, 2, 3, 4)):
+    """A night whose features point to its stages, with an offset that belongs to the person."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(stages, n_epochs)
+    centres = np.random.default_rng(0).normal(size=(5, dim)) * 1.5
+    offset = np.random.default_rng(int(name[1:3])).normal(size=dim) * 0.5
+    x = centres[y] + offset + rng.normal(size=(n_epochs, dim))
+    np.savez(folder / f"{name}.npz", X=x.astype(np.float32), y=y)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    nights = tmp_path / "nights"
+    nights.mkdir()
+    for person in range(8):
+        for night in range(2):
+            write_night(nights, f"p{person:02d}n{night}", seed=10 * person + night)
+    return tmp_path
+
+
+def cells(folder="results"):
+    return sorted(Path(folder).glob("cells/**/*.json"))
+
+
+def comparable(path):
+    """A cell without what may differ between two runs: timing, provenance and the hash over them."""
+    cell = json.loads(path.read_text())
+    return {k: v for k, v in cell.items() if k not in ("timing", "provenance", "sha256")}
+
+
+def side_bytes(folder="results"):
+    return {p.name: p.read_bytes() for p in Path(folder).glob("cells/**/*.safetensors")}
+
+
+def test_a_run_prints_a_table_and_saves_cells(workplace, capsys):
+    assert run_command([*RUN, "--shots", "20%", "--shots", "100%"]) == 0
+    out = capsys.readouterr().out
+    assert "precomputed" in out
+    assert len(cells()) == 5 + 1  # five draws of 20 %, one of everything
+    cell = json.loads(cells()[0].read_text())
+    assert cell["status"] == "ok"
+    assert cell["n"]["persons_test"] == 8  # cross-validation tests everybody once
+    assert cell["n"]["recordings_test"] == 16
+    assert cell["n"]["units_test"] == 16 * 120
+    assert all(fold["certificate"]["converged"] for fold in cell["selected"])
+    score = cell["scores"]["kappa"]
+    assert 0.3 < score["low"] < score["value"] < score["high"] < 1
+    assert score["per_recording"]["n"] == 16
+
+
+def test_a_second_run_does_nothing_and_says_so(workplace, capsys):
+    assert run_command(RUN) == 0
+    capsys.readouterr()
+    before = {p: p.stat().st_mtime_ns for p in Path("results").rglob("*") if p.is_file()}
+    assert run_command(RUN) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert {p: p.stat().st_mtime_ns for p in Path("results").rglob("*") if p.is_file()} == before
+
+
+def test_dry_run_counts_cells_and_writes_nothing(workplace, capsys):
+    assert run_command([*RUN, "--shots", "20%", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["done"], plan["missing"], len(plan["cells"])) == (0, 5, 5)
+    assert not Path("results").exists()
+    assert run_command([*RUN, "--shots", "20%", "--seeds", "2"]) == 0
+    capsys.readouterr()
+    assert run_command([*RUN, "--shots", "20%", "--dry-run"]) == 0
+    assert "5 cells: 2 done, 3 missing, 0 failed" in capsys.readouterr().out
+
+
+def test_recompute_gives_the_same_cells(workplace):
+    assert run_command([*RUN, "--shots", "30%"]) == 0
+    first, sides = [comparable(p) for p in cells()], side_bytes()
+    assert run_command([*RUN, "--shots", "30%", "--recompute"]) == 0
+    assert [comparable(p) for p in cells()] == first
+    assert side_bytes() == sides
+
+
+def test_changed_data_is_another_cohort(workplace):
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    write_night(workplace / "nights", "p00n0", seed=999)
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    assert len(cells()) == 2
+
+
+def test_one_bad_recording_is_listed_and_the_rest_goes_on(workplace, capsys):
+    (workplace / "nights" / "p07n1.npz").write_bytes(b"not an archive")
+    np.savez(workplace / "nights" / "p06n1.npz", X=np.full((10, 6), np.nan, np.float32), y=np.zeros(10, int))
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    excluded = {e["recording"]: e["reason"] for e in json.loads(cells()[0].read_text())["n"]["excluded"]}
+    assert {"p07n1", "p06n1"} <= set(excluded)
+    assert all(reason and "\n" not in reason for reason in excluded.values())
+    assert "p07n1" in capsys.readouterr().out
+
+
+def test_a_draw_with_one_stage_is_a_failed_cell_not_a_number(workplace, capsys):
+    for person in range(8):
+        for night in range(2):
+            stages = (0, 1, 2, 3, 4) if person else (2,)
+            write_night(workplace / "nights", f"p{person:02d}n{night}", seed=person, stages=stages)
+    code = run_command([*RUN, "--shots", "1p", "--seeds", "12", "--split", "cv5"])
+    states = [json.loads(p.read_text())["status"] for p in cells()]
+    assert code == 1
+    assert "failed" in states
+    failed = next(c for c in map(lambda p: json.loads(p.read_text()), cells()) if c["status"] == "failed")  # noqa: C417
+    assert not failed["scores"]
+    assert "one class" in failed["message"] or "N2" in failed["message"]
+    out = capsys.readouterr()
+    assert "–" in out.out or "failed" in out.out
+
+
+def test_more_persons_than_there_are_fails_with_one_line(workplace, capsys):
+    assert run_command([*RUN, "--shots", "50p"]) in (1, 2)
+    assert "50 training persons" in capsys.readouterr().err
+
+
+def test_two_persons_are_too_few_for_a_result_and_the_table_says_so(workplace, capsys):
+    for path in (workplace / "nights").glob("p0[2-7]*"):
+        path.unlink()
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    assert "too few persons" in capsys.readouterr().out
+
+
+def test_one_person_cannot_be_split(workplace, capsys):
+    for path in (workplace / "nights").glob("p0[1-7]*"):
+        path.unlink()
+    assert run_command(RUN) != 0
+    assert "at least 2 persons" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_results_end_the_run(workplace, capsys):
+    (workplace / "results").mkdir(mode=0o500)
+    assert run_command(RUN) == 3
+    assert "results" in capsys.readouterr().err
+
+
+def test_results_that_is_a_file_ends_the_run_with_one_line(workplace, capsys):
+    (workplace / "results").write_text("in the way")
+    assert run_command(RUN) == 3
+    assert "results" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_altered_cell_is_an_integrity_error(workplace, capsys):
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    path = cells()[0]
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    assert run_command([*RUN, "--seeds", "1"]) == 4
+    assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_a_rerun_gives_the_same_cells(workplace):
+    words = [sys.executable, "-m", "hypnos_bench", *RUN, "--shots", "30%", "--shots", "60%", "--seeds", "6", "--workers", "1"]  # fmt: skip
+    assert subprocess.run([*words, "--results", "whole"], capture_output=True, check=False).returncode == 0
+    expected = {p.name: comparable(p) for p in cells("whole")}
+    wanted = len(expected)
+    for seen in (1, wanted // 3, 2 * wanted // 3):
+        process = subprocess.Popen([*words, "--results", "cut"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while len(cells("cut")) < seen and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run([*words, "--results", "cut"], capture_output=True, check=False).returncode == 0
+    assert {p.name: comparable(p) for p in cells("cut")} == expected
+    assert side_bytes("cut") == side_bytes("whole")
+    assert not list(Path("cut").rglob(".*tmp*"))
