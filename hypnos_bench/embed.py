@@ -80,6 +80,7 @@ def embed_recordings(
     description = f"embed {encoder_id}"
     with_progress = progress or (lambda done, total, text: done)
     failed: list[Exclusion] = []
+    outcomes: Iterator[Exclusion | None]
     if workers <= 1 or len(todo) <= 1:
         outcomes = (_embed_one(encoder, store, recording, simulated) for recording in todo)
     else:

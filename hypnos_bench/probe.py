@@ -21,7 +21,7 @@ from hypnos_bench.provenance import provenance
 from hypnos_bench.scores import Predictions, pooled_scores
 from hypnos_bench.spec import CellSpec, TaskSpec, digest, plain
 from hypnos_bench.splits import Fold, draw, folds
-from hypnos_bench.store.cells import Cell, SideFile
+from hypnos_bench.store.cells import Cell, SideFile, Status
 from hypnos_bench.units import Units
 
 
@@ -85,16 +85,7 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, SideF
         return _cell(spec, probe, "failed", str(error), n, selected, {}, timing, divided), None
     timing = {"fit_s": fit_s, "total_s": time.perf_counter() - started}
     _summarise_counts(n)
-    side = SideFile(
-        recordings=predictions.recordings,
-        persons=predictions.persons,
-        confusion=predictions.confusion,
-        unit_recording=predictions.unit_recording,
-        y_true=predictions.y_true,
-        y_pred=predictions.y_pred,
-        proba=predictions.proba,
-    )
-    return _cell(spec, probe, "ok", "", n, selected, scores, timing, divided), side
+    return _cell(spec, probe, "ok", "", n, selected, scores, timing, divided), _side_file(probe.task, predictions)
 
 
 def _fit(spec: CellSpec, probe: Probe, data: ProbeData, persons: Sequence[str]) -> FittedHead:
@@ -144,6 +135,21 @@ def _predict(task: TaskSpec, data: ProbeData, divided: Sequence[Fold], fits: Seq
     )
 
 
+def _side_file(task: TaskSpec, predictions: Predictions) -> SideFile:
+    """What is kept per recording and unit: a ranked task keeps its score in full, others rounded probabilities."""
+    ranked = task.positive is not None
+    return SideFile(
+        recordings=predictions.recordings,
+        persons=predictions.persons,
+        confusion=predictions.confusion,
+        unit_recording=predictions.unit_recording,
+        y_true=predictions.y_true,
+        y_pred=predictions.y_pred,
+        proba=None if ranked else predictions.proba.astype(np.float16),
+        score=predictions.score(task.classes.index(task.positive)) if task.positive is not None else None,
+    )
+
+
 def _counts(probe: Probe, data: ProbeData) -> dict[str, Any]:
     marks = (["simulated"] if probe.cohort.simulated else []) + list(probe.encoder.marks)
     return {
@@ -183,7 +189,7 @@ def _summarise_counts(n: dict[str, Any]) -> None:
 def _cell(
     spec: CellSpec,
     probe: Probe,
-    status: str,
+    status: Status,
     message: str,
     n: Mapping[str, Any],
     selected: Sequence[Mapping[str, Any]],

@@ -31,6 +31,11 @@ class Predictions:
     y_pred: NDArray[np.int8]
     proba: NDArray[np.float32]
 
+    def score(self, positive: int) -> NDArray[np.float32]:
+        """Probability of class `positive` per unit, the ranking of a two-class task."""
+        return np.ascontiguousarray(self.proba[:, positive])
+
+
 
 def pooled_scores(task: Any, predictions: Predictions, n_boot: int) -> dict[str, Any]:
     raise NotImplementedError

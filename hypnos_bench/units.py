@@ -155,7 +155,7 @@ def make_units(task: TaskSpec, recording: Recording, labels: UnitLabels, embeddi
         When no unit is left.
     """
     x = pool(embedding, labels.start_s, task.unit_s, lag_rows if task.alignment == "covered" else 0)
-    keep = np.isfinite(x).all(axis=1)
+    keep: NDArray[np.bool_] = np.asarray(np.isfinite(x).all(axis=1))
     dropped: dict[str, Any] = {**labels.dropped, "without embedding rows": int((~keep).sum())}
     if not keep.any():
         raise RecordingError(recording.id, f"the embedding covers none of the {len(keep)} labelled {task.unit}s")

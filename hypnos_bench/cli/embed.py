@@ -36,7 +36,7 @@ Examples:
 @config_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, **_: Any) -> int:
+def command(ctx: click.Context, /, **_: Any) -> int:
     """Embed every recording of a cohort into the store; what is there already is reused."""
     values = apply_settings(ctx)
     from hypnos_bench.embed import embed_recordings

@@ -25,7 +25,7 @@ Examples:
 @config_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, **_: Any) -> int:
+def command(ctx: click.Context, /, **_: Any) -> int:
     """List tasks, cohorts, encoders or heads."""
     values = apply_settings(ctx)
     rows = _rows(values["kind"], values)

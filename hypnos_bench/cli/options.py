@@ -25,7 +25,7 @@ class Folder(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Expand ``~`` and give a Path."""
-        return Path(super().convert(os.path.expanduser(value), param, ctx))  # noqa: PTH111 - may be str or Path
+        return Path(os.fsdecode(super().convert(value, param, ctx))).expanduser()
 
 
 def _together(*options: Callable[[F], F]) -> Callable[[F], F]:

@@ -27,7 +27,7 @@ Examples:
 @config_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, **_: Any) -> int:
+def command(ctx: click.Context, /, **_: Any) -> int:
     """Print the tables of all saved cells and write them, with figures, to the reports folder."""
     values = apply_settings(ctx)
     from hypnos_bench.errors import DataError

@@ -25,6 +25,7 @@ from hypnos_bench.cli.settings import apply_settings
 
 if TYPE_CHECKING:
     from hypnos_bench.runner import Block, RunOutcome, RunRequest
+    from hypnos_bench.store.cells import Cell, CellStore
 
 
 @click.command(
@@ -67,7 +68,7 @@ change a number.""",
 @click.option("--dry-run", is_flag=True, help="List the cells with done and missing counts; compute nothing.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, **_: Any) -> int:
+def command(ctx: click.Context, /, **_: Any) -> int:
     """Ask TASK of encoders on cohorts and print the table."""
     values = apply_settings(ctx)
     from hypnos_bench.runner import execute, plan
@@ -156,10 +157,27 @@ def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, A
         say(f"nothing to do: all {outcome.cached} cells are done in {request.results}")
     paths = write_report(cells, values["reports"], store)
     if values["as_json"]:
-        print_json([cell.summary() for cell in cells])
+        print_json([_summary(cell, store) for cell in cells])
     else:
         click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=_width()))
     say(f"{outcome.computed} cells computed, {outcome.cached} found done, {outcome.failed} failed; report: {paths[0]}")
+
+
+def _summary(cell: Cell, store: CellStore) -> dict[str, Any]:
+    from hypnos_bench.spec import Shots
+
+    spec = cell.spec
+    return {
+        "key": cell.key,
+        "path": str(store.path(spec, cell.key)),
+        "status": cell.status,
+        "message": cell.message,
+        **{part: spec[part]["id"] for part in ("task", "cohort", "encoder", "head")},
+        "shots": Shots(**spec["shots"]).label,
+        "seed": spec["seed"],
+        "marks": cell.n.get("marks", []),
+        "scores": cell.scores,
+    }
 
 
 def _width() -> int:

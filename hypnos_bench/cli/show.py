@@ -36,7 +36,7 @@ Examples:
 @config_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, **_: Any) -> int:
+def command(ctx: click.Context, /, **_: Any) -> int:
     """Show the resolved definition of a task, cohort or encoder."""
     values = apply_settings(ctx)
     shown = {"task": _task, "cohort": _cohort, "encoder": _encoder}[values["kind"]](values)

@@ -29,7 +29,7 @@ CARD = CohortCard(
     source=f"hypnos-bench simulator, version {SIM_VERSION}",
     note=(
         "36 simulated men, 4 of them seen twice, in the files, labels and tables of MrOS. Nights are shortened "
-        "to two sleep cycles, 2 to 4 hours; EEG, EOG, chin and ECG are stored at 128 Hz (MrOS: 256 and 512). About "
+        "to two sleep cycles, 2 to 3.5 hours; EEG, EOG, chin and ECG are stored at 128 Hz (MrOS: 256 and 512). About "
         "15 % of the men are in atrial fibrillation. The scorer errs on purpose. Results show that everything runs, "
         "not what an encoder is worth in people."
     ),

@@ -115,6 +115,7 @@ def ensure_built(folder: Path, settings: Settings, workers: int | None = None) -
     """
     home = folder / settings.name
     try:
+        _remove_abandoned(home)
         if not _is_complete(home, settings):
             _build(home, settings, workers)
     except OSError as error:
@@ -165,12 +166,11 @@ def _build(home: Path, settings: Settings, workers: int | None) -> None:
 
     tree = home / TREE
     tree.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(home)
     nights = [_night(plan) for plan in plans(settings)]
     missing = [night for night in nights if not _is_written(tree, night)]
     _require_room(home, sum(night.edf_bytes for night in missing))
-    # Two builders that start together begin at different nights.
-    turn = os.getpid() % max(1, len(missing))
+    # Two builders that start together, with neighbouring process ids, begin at nights far apart.
+    turn = int(len(missing) * (os.getpid() * 0.6180339887 % 1))
     missing = missing[turn:] + missing[:turn]
     with _scratch(home) as scratch:
         done = _write_nights(tree, scratch, settings.seed, missing, workers)

@@ -82,7 +82,9 @@ def brain_waves(seed: int, person: Person, night: Hypnogram, aroused: Array, eye
         "alpha": band(person.alpha_hz, 0.45),
         "beta": band(21.0, 4.0),
     }
-    centre, front, ears = np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.float32)
+    centre: Array = np.zeros(n, np.float32)
+    front: Array = np.zeros(n, np.float32)
+    ears: Array = np.zeros(n, np.float32)
     for name, shape in shapes.items():
         drift = np.exp(0.18 * slow_fluctuation(rng, n_control, 90.0))
         wave = coloured_noise(rng, n, EEG_HZ, shape) * to_rate(levels[name] * drift, EEG_HZ)
@@ -105,7 +107,7 @@ def brain_waves(seed: int, person: Person, night: Hypnogram, aroused: Array, eye
 
 
 def _seconds(length_s: float) -> Array:
-    return np.arange(max(2, round(length_s * EEG_HZ)), dtype=np.float32) / EEG_HZ
+    return np.arange(max(2, round(length_s * EEG_HZ)), dtype=np.float32) / np.float32(EEG_HZ)
 
 
 def _add_spindles(rng: np.random.Generator, person: Person, night: Hypnogram, out: Array) -> None:
