@@ -16,7 +16,7 @@ from hypnos_bench.encoders.base import EncoderCard
 from hypnos_bench.errors import FitError, UsageError
 from hypnos_bench.heads.base import FittedHead, TrainingRows
 from hypnos_bench.heads.registry import HEADS
-from hypnos_bench.metrics.classification import confusion_matrix
+from hypnos_bench.metrics.classification import confusion_matrices
 from hypnos_bench.provenance import provenance
 from hypnos_bench.scores import Predictions, pooled_scores
 from hypnos_bench.spec import CellSpec, TaskSpec, digest, plain
@@ -91,10 +91,16 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, SideF
 def _fit(spec: CellSpec, probe: Probe, data: ProbeData, persons: Sequence[str]) -> FittedHead:
     chosen = data.of(persons)
     sizes = [len(data.units[i].y) for i in chosen]
+    y = np.concatenate([data.units[i].y for i in chosen])
+    if (y == y[0]).all():  # heads refuse it too, but cannot name the class
+        raise FitError(
+            f"all {len(y)} training {probe.task.unit}s of {len(persons)} person(s) are {probe.task.classes[y[0]]}: "
+            "nothing to learn; use more shots or other seeds"
+        )
     code = {person: k for k, person in enumerate(sorted(set(persons)))}
     rows = TrainingRows(
         x=np.concatenate([data.units[i].x for i in chosen]),
-        y=np.concatenate([data.units[i].y for i in chosen]),
+        y=y,
         person=np.repeat([code[data.persons[i]] for i in chosen], sizes).astype(np.int64),
         recording=np.repeat(np.arange(len(chosen)), sizes).astype(np.int64),
         n_classes=len(probe.task.classes),
@@ -118,12 +124,7 @@ def _predict(task: TaskSpec, data: ProbeData, divided: Sequence[Fold], fits: Seq
     y_pred = proba.argmax(axis=1)
     unit_recording = np.repeat(np.arange(len(order)), sizes)
     n_classes = len(task.classes)
-    confusion = np.stack(
-        [
-            confusion_matrix(y_true[unit_recording == r], y_pred[unit_recording == r], n_classes)
-            for r in range(len(order))
-        ]
-    )
+    confusion = confusion_matrices(y_true, y_pred, unit_recording, len(order), n_classes)
     return Predictions(
         recordings=[data.recordings[indices[k]] for k in order],
         persons=[data.persons[indices[k]] for k in order],

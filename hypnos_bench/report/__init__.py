@@ -1,1 +1,9 @@
-"""Tables and figures from cells only."""
+"""Tables and figures from cells only: nothing is fitted, scored or read from signals here.
+
+Importing this room loads pandas and matplotlib; the command line does so inside its commands.
+"""
+
+from hypnos_bench.report.markdown import write_report
+from hypnos_bench.report.tables import terminal_tables
+
+__all__ = ["terminal_tables", "write_report"]

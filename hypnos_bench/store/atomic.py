@@ -18,7 +18,7 @@ _counter = itertools.count()
 _swept: set[Path] = set()
 
 
-def atomic_write(path: Path, content: bytes | Callable[[Path], None]) -> None:
+def atomic_write(path: Path, content: bytes | Callable[[Path], None], *, instead: str = "--results DIR") -> None:
     """Write `path` so that a reader sees the old file, or the whole new one, and nothing between.
 
     Parameters
@@ -27,6 +27,8 @@ def atomic_write(path: Path, content: bytes | Callable[[Path], None]) -> None:
         Target; missing parent folders are made.
     content : bytes or callable
         The bytes, or a function that writes a file at the (temporary) path it is given.
+    instead : str
+        The option that would choose another place, for the message.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def atomic_write(path: Path, content: bytes | Callable[[Path], None]) -> None:
             raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DataError(f"{path}: cannot be written ({reason}); make room or choose another --results DIR") from error
+        raise DataError(f"{path}: cannot be written ({reason}); make room or choose another {instead}") from error
 
 
 def remove(path: Path) -> None:

@@ -130,3 +130,12 @@ def test_unknown_format_version(tiny_config):
 def test_untrained_mark(tiny_config):
     assert parse_config(tiny_config(), file_metadata={"untrained": "true"}).untrained
     assert not parse_config(tiny_config()).untrained
+
+
+def test_whole_numbers_written_with_a_point_are_whole_numbers(tiny_config):
+    config = tiny_config()
+    config["modalities"][0]["sample_rate"] = 16.0
+    assert parse_config(config).modalities[0].sample_rate == 16
+    config["modalities"][0]["sample_rate"] = 16.5
+    with pytest.raises(DataError, match=r"sample_rate=16\.5"):
+        parse_config(config)

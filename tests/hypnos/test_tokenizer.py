@@ -172,8 +172,8 @@ def test_token_count(n, rule, expected):
     assert token_count(n, 128, rule) == expected
 
 
-def test_shortest_signal_is_that_of_the_published_package(tiny_bundle, reference, make_signals):
-    _, tokenizers, metadata = load_model(tiny_bundle)
+def test_shortest_signal_is_that_of_the_published_package(tiny_bundle, reference):
+    _, tokenizers, _ = load_model(tiny_bundle)
     _, theirs, _ = reference.load(tiny_bundle)
     for n, fits in ((5 * 16, False), (5 * 16 + 1, True)):
         x = torch.randn(1, 1, n, generator=torch.Generator().manual_seed(0))

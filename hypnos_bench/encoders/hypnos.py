@@ -1,0 +1,232 @@
+"""Hypnos, and the same network with random weights: the honest lower bound of its architecture."""
+
+from __future__ import annotations
+
+import functools
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypnos_bench import __version__
+from hypnos_bench.cohorts.base import Recording
+from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
+from hypnos_bench.errors import DataError, RecordingError
+from hypnos_bench.signals.base import Signal
+from hypnos_bench.spec import digest, file_sha256
+from hypnos_bench.store.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from hypnos_bench.hypnos.config import ModelMetadata
+    from hypnos_bench.hypnos.infer import Tokenizers
+    from hypnos_bench.hypnos.temporal import RQTransformer
+
+TAU_S = 60.0
+"""Time constant of the running z-score, as in training."""
+
+UNTRAINED_SEED = 0
+
+_HOW_TO_GET = "hf download joncarter/hypnos hypnos.safetensors --local-dir DIR, then --weights DIR/hypnos.safetensors"
+
+
+class HypnosEncoder:
+    """Frozen Hypnos: one row per second of signal, by modality or averaged over the modalities present.
+
+    By default the context runs through the whole recording (``context`` "continuous"): chunks, as the published
+    package cuts them, disturb the minutes after each cut. ``--chunk-tokens`` brings them back.
+    """
+
+    id = "hypnos"
+    title = "Hypnos"
+    licence = "MIT"
+    note = "The list of recordings seen in pre-training is not published."
+
+    def __init__(self, options: EncoderOptions) -> None:
+        self.options = options
+
+    @cached_property
+    def card(self) -> EncoderCard:
+        """What it is. Reads the weights file once for its hash, builds no model.
+
+        Raises
+        ------
+        DataError
+            When the weights are missing or no Hypnos bundle. There is no fallback.
+        """
+        metadata = self._metadata
+        chunked = self.options.chunk_tokens is not None
+        return EncoderCard(
+            id=self.id,
+            title=self.title,
+            version="1",
+            step_s=metadata.modalities[0].token_duration_sec,
+            window_s=None,
+            causal=not self.options.zero_phase,
+            lag_rows=1,
+            channels=tuple(_channels(metadata)),
+            missing="an absent or unusable channel is left out: it takes no part in attention or in the mean",
+            weights=_sha256(self._bundle, *_state(self._bundle)),
+            settings={
+                "context": "chunked" if chunked else "continuous",
+                "chunk_tokens": self.options.chunk_tokens,
+                "modalities": self.options.modalities,
+                "filters": "zero-phase" if self.options.zero_phase else "causal",
+                "tau_s": TAU_S,
+                "tokens": "ceil up to 1800 s, floor beyond",
+            },
+            marks=("untrained",) if metadata.untrained else (),
+            licence=self.licence,
+            note=self.note,
+        )
+
+    @property
+    def device_line(self) -> str:
+        """Where it computes and why, in one line."""
+        from hypnos_bench.hypnos.device import pick_device
+
+        return pick_device(self.options.device)[1]
+
+    def encode(self, recording: Recording) -> Embedding:
+        """Embed a recording: float16 rows under ``"mean"``, or under each modality's name.
+
+        Raises
+        ------
+        RecordingError
+            When no channel is usable, or one cannot be read or filtered.
+        """
+        from hypnos_bench.hypnos.infer import embed, tokenize
+        from hypnos_bench.hypnos.preprocess import preprocess_channels
+
+        model, tokenizers, metadata = self._loaded
+        signals, skipped = usable_channels(recording, _channels(metadata))
+        try:
+            ready = preprocess_channels(
+                signals,
+                metadata,
+                notch_freq=recording.mains_hz,
+                causal=not self.options.zero_phase,
+                tau_seconds=TAU_S,
+            )
+        except DataError as error:
+            raise RecordingError(recording.id, str(error)) from error
+        made_from = {m.name: signals[m.channels[0]].source for m in metadata.modalities if m.name in ready}
+        signals.clear()  # a night of raw signals is not needed any more
+        tokens, mask, channel_ids = tokenize(tokenizers, metadata, ready)
+        chunk = self.options.chunk_tokens
+        arrays = embed(
+            model,
+            tokens,
+            mask,
+            channel_ids,
+            metadata,
+            chunk_tokens=chunk,
+            context="continuous" if chunk is None else "chunked",
+        )
+        if self.options.modalities == "mean":
+            arrays = {"mean": mean_over_modalities(arrays)}
+        step_s = metadata.modalities[0].token_duration_sec
+        return Embedding(arrays, 0.0, step_s, made_from, skipped)
+
+    @cached_property
+    def _bundle(self) -> Path:
+        return self._find_bundle().resolve()
+
+    def _find_bundle(self) -> Path:
+        from hypnos_bench.hypnos.bundle import DEFAULT_REPO, resolve_bundle
+
+        try:
+            return resolve_bundle(self.options.weights or DEFAULT_REPO)
+        except DataError as error:
+            raise DataError(f"Hypnos weights are missing: {error}. Get them with: {_HOW_TO_GET}") from error
+
+    @cached_property
+    def _metadata(self) -> ModelMetadata:
+        from hypnos_bench.hypnos.bundle import Bundle
+
+        with Bundle(self._bundle) as bundle:
+            return bundle.metadata
+
+    @cached_property
+    def _loaded(self) -> tuple[RQTransformer, Tokenizers, ModelMetadata]:
+        from hypnos_bench.hypnos.infer import load_model
+
+        return load_model(self._bundle, device=self.options.device)
+
+
+class HypnosUntrained(HypnosEncoder):
+    """A small Hypnos with seeded random weights: what the architecture and the preprocessing give for nothing.
+
+    The weights are written once into the cache. Their recipe gives the same bytes everywhere, so that the hash of
+    the file, which enters every key, says what was used and is the same on all machines.
+    """
+
+    id = "hypnos-untrained"
+    title = "Hypnos architecture, small, untrained"
+    note = "Random weights of a small configuration; a control, not a model."
+
+    def _find_bundle(self) -> Path:
+        from hypnos_bench.cohorts.demo import default_cache
+        from hypnos_bench.hypnos.random_bundle import SMALL_CONFIG, write_random_bundle
+
+        recipe = digest({"config": SMALL_CONFIG, "seed": UNTRAINED_SEED})[:8]
+        # The package's version is part of the name: another version may draw other weights.
+        folder = self.options.cache or default_cache()
+        path = folder / "weights" / f"hypnos-untrained-{__version__}-{recipe}.safetensors"
+        if not path.exists():
+
+            def write(temporary: Path) -> None:
+                write_random_bundle(temporary, seed=UNTRAINED_SEED)
+
+            atomic_write(path, write, instead="--cache DIR")
+        return path
+
+
+def usable_channels(recording: Recording, channels: list[str]) -> tuple[dict[str, Signal], dict[str, str]]:
+    """Read the channels that can be used; of the others tell why not.
+
+    Raises
+    ------
+    RecordingError
+        When none can be used, with every reason.
+    """
+    from hypnos_bench.hypnos.preprocess import check_channel
+
+    signals: dict[str, Signal] = {}
+    skipped: dict[str, str] = {}
+    for channel in channels:
+        signal = recording.signal(channel)
+        reason = "absent" if signal is None else check_channel(signal)
+        if signal is not None and reason is None:
+            signals[channel] = signal
+        else:
+            skipped[channel] = reason or "absent"
+    if not signals:
+        reasons = "; ".join(f"{channel}: {reason}" for channel, reason in skipped.items())
+        raise RecordingError(recording.id, f"no usable channel ({reasons})")
+    return signals, skipped
+
+
+def mean_over_modalities(arrays: dict[str, NDArray[np.float16]]) -> NDArray[np.float16]:
+    """Average the float16 frames of all modalities in float32, back to float16, shape (n_rows, dim)."""
+    total = np.zeros(next(iter(arrays.values())).shape, np.float32)
+    for frames in arrays.values():
+        total += frames
+    return (total / np.float32(len(arrays))).astype(np.float16)
+
+
+def _channels(metadata: ModelMetadata) -> list[str]:
+    return list(dict.fromkeys(modality.channels[0] for modality in metadata.modalities))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@functools.cache
+def _sha256(path: Path, size: int, modified_ns: int) -> str:
+    """Hash of the weights; nearly two gigabytes are read once per process as long as the file does not change."""
+    del size, modified_ns  # part of the key only
+    return file_sha256(path)

@@ -1,0 +1,271 @@
+"""What one table shows: encoders side by side on one task, cohort, head and split, ranked where that is fair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from hypnos_bench.report.frame import (
+    VARIED,
+    cells_frame,
+    context_id,
+    marks_of,
+    metrics_of,
+    shots_label,
+    summarise,
+    unique_cells,
+    variant_id,
+)
+from hypnos_bench.spec import digest
+from hypnos_bench.store.cells import Cell
+
+DIGITS = 3
+"""Decimals of a printed score; what prints equal ranks equal."""
+
+FEW_PERSONS = 10
+"""Below this many persons a table says that it is no result."""
+
+Count = tuple[int, int] | None
+"""Least and most over cells (or folds); ``None`` when no cell knows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One encoder: `id` is the digest of all its settings, `suffix` tells apart encoders of one name."""
+
+    id: str
+    encoder: str
+    suffix: str
+    marks: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Encoder id, with its suffix where another row carries the same id."""
+        return f"{self.encoder}#{self.suffix}" if self.suffix else self.encoder
+
+
+@dataclass(frozen=True)
+class Value:
+    """One entry: mean, sd and seeds over draws, and the bootstrap interval; NaN where there is none.
+
+    `rank` is 1 for the best, 2 for the second, 0 otherwise. `ranked` is False when other seeds (or fewer) stand
+    behind the mean than behind the fullest row of its column: such means are not compared.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    seeds: tuple[int, ...]
+    n_planned: int
+    undefined: int
+    failures: tuple[tuple[str, int], ...]
+    rank: int = 0
+    ranked: bool = True
+
+    @property
+    def n_failed(self) -> int:
+        """Seeds whose cell failed."""
+        return sum(count for _, count in self.failures)
+
+    @property
+    def n_missing(self) -> int:
+        """Seeds that other encoders have and this one has not."""
+        return self.n_planned - len(self.seeds) - self.undefined - self.n_failed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One table. `values` is keyed by (row id, shots label, metric); `counts` by (row id, shots label)."""
+
+    task: str
+    cohort: str
+    head: str
+    split: str
+    suffix: str
+    differs: tuple[str, ...]
+    simulated: bool
+    rows: tuple[Row, ...]
+    shots: tuple[str, ...]
+    metrics: tuple[str, ...]
+    values: Mapping[tuple[str, str, str], Value]
+    counts: Mapping[tuple[str, str], Mapping[str, Count]]
+    cells: tuple[Cell, ...]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """Spec of the first cell; everything but encoder, shots and seed holds for all of them."""
+        return self.cells[0].spec
+
+    @property
+    def unit(self) -> str:
+        """What is scored, in the plural."""
+        return f"{self.spec['task'].get('unit', 'unit')}s"
+
+    @property
+    def title(self) -> str:
+        """Task, cohort, head and split in one line."""
+        cohort = f"{self.cohort} (simulated)" if self.simulated else self.cohort
+        parts = [self.task, cohort, f"{self.head} head", split_words(self.spec["split"])]
+        return " · ".join([*parts, *([f"#{self.suffix}"] if self.suffix else [])])
+
+    @property
+    def slug(self) -> str:
+        """File-name stem that no other comparison has."""
+        parts = [self.task, self.cohort, self.head, self.split, self.suffix]
+        return "-".join(part for part in parts if part)
+
+    @property
+    def hash(self) -> str:
+        """Digest of the cells' keys: equal hashes, equal questions."""
+        return digest(sorted(cell.key for cell in self.cells))[:12]
+
+    def count(self, name: str, shots: str | None = None) -> Count:
+        """Range of a count over the rows (of one label budget)."""
+        known = [c for (_, s), n in self.counts.items() if shots in (None, s) and (c := n[name]) is not None]
+        return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+    def cells_of(self, row: Row, shots: str | None = None) -> list[Cell]:
+        """Cells behind a row (at one label budget), by seed."""
+        chosen = [c for c in self.cells if variant_id(c) == row.id and shots in (None, shots_label(c))]
+        return sorted(chosen, key=lambda c: (c.spec["seed"], c.key))
+
+
+def split_words(split: Mapping[str, Any]) -> str:
+    """How persons are divided, in words."""
+    if split["kind"] == "holdout":
+        return f"hold-out of {100 * split.get('test_fraction', 0.2):g} % of persons"
+    return f"grouped {split.get('folds', 5)}-fold cross-validation over persons"
+
+
+def comparisons(cells: Iterable[Cell]) -> list[Comparison]:
+    """Sort cells into tables, in an order that does not depend on the order of `cells`.
+
+    Cells that differ in anything but encoder, label budget and seed (another cohort fingerprint, another task
+    definition) are never put side by side: each context is a table of its own, told apart by a suffix.
+    """
+    kept = unique_cells(cells)
+    summary = summarise(cells_frame(kept))
+    by_context: dict[str, list[Cell]] = {}
+    for cell in kept:
+        by_context.setdefault(context_id(cell), []).append(cell)
+    found = []
+    for context, members in by_context.items():
+        twins = [c[0] for other, c in by_context.items() if other != context and _place(c[0]) == _place(members[0])]
+        found.append(_comparison(context, members, twins, summary[summary["context"] == context]))
+    return sorted(found, key=lambda c: (c.task, c.cohort, c.head, c.split, c.suffix))
+
+
+def printed(value: float, digits: int = DIGITS) -> str:
+    """Fixed decimals, without a minus sign before zeros."""
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def rank(values: Sequence[float], higher_is_better: bool) -> list[int]:
+    """1 for the best printed value, 2 for the second, 0 for the rest; ties share a place.
+
+    Two firsts leave no second; fewer than two values leave nothing to rank.
+    """
+    if len(values) < 2:
+        return [0] * len(values)
+    keys = [(-1.0 if higher_is_better else 1.0) * float(printed(v)) for v in values]
+    places = [1 + sum(other < key for other in keys) for key in keys]
+    return [place if place <= 2 else 0 for place in places]
+
+
+def _place(cell: Cell) -> tuple[str, ...]:
+    return tuple(
+        str(cell.spec[part]["kind" if part == "split" else "id"]) for part in ("task", "cohort", "head", "split")
+    )
+
+
+def _comparison(context: str, cells: list[Cell], twins: list[Cell], summary: pd.DataFrame) -> Comparison:
+    task, cohort, head, split = _place(cells[0])
+    rows = _make_rows(cells)
+    shots = tuple(dict.fromkeys(summary.sort_values(["shots_order", "shots"])["shots"]))
+    metrics = tuple(metrics_of(cells))
+    records = summary.to_dict("records")
+    values = {(r["variant"], r["shots"], r["metric"]): _value(r) for r in records}
+    better = {r["metric"]: r["higher_is_better"] for r in records if r["higher_is_better"] is not None}
+    for label in shots:
+        for metric in metrics:
+            _rank_column(values, [row.id for row in rows], label, metric, better.get(metric))
+    names = ("persons_train", "persons_available", "persons_test", "recordings_test", "units_test", "persons_total")
+    return Comparison(
+        task, cohort, head, split,
+        suffix=context[:6] if twins else "",
+        differs=_differs([cells[0], *twins], cells[0].spec, VARIED),
+        simulated=any("simulated" in marks_of(cell) for cell in cells),
+        rows=rows,
+        shots=shots,
+        metrics=metrics,
+        values=values,
+        counts={(r["variant"], r["shots"]): {name: r[name] for name in names} for r in records},
+        cells=tuple(cells),
+    )  # fmt: skip
+
+
+def _make_rows(cells: Sequence[Cell]) -> tuple[Row, ...]:
+    members: dict[str, list[Cell]] = {}
+    for cell in cells:
+        members.setdefault(variant_id(cell), []).append(cell)
+    ids = [str(group[0].spec["encoder"]["id"]) for group in members.values()]
+    rows = []
+    for (variant, group), encoder in zip(members.items(), ids, strict=True):
+        marks = {mark for cell in group for mark in marks_of(cell)} - {"simulated"}
+        rows.append(Row(variant, encoder, variant[:6] if ids.count(encoder) > 1 else "", tuple(sorted(marks))))
+    return tuple(sorted(rows, key=lambda row: (row.encoder, row.suffix)))
+
+
+def _value(record: Mapping[str, Any]) -> Value:
+    return Value(
+        mean=float(record["mean"]),
+        sd=float(record["sd"]),
+        low=float(record["low"]),
+        high=float(record["high"]),
+        seeds=record["seeds"],
+        n_planned=record["n_planned"],
+        undefined=record["undefined"],
+        failures=record["failures"],
+    )
+
+
+def _rank_column(
+    values: dict[tuple[str, str, str], Value], rows: Sequence[str], shots: str, metric: str, higher: bool | None
+) -> None:
+    known = [(r, shots, metric) for r in rows if (v := values.get((r, shots, metric))) and not math.isnan(v.mean)]
+    if higher is None or not known:
+        return
+    fullest = max((values[key].seeds for key in known), key=lambda seeds: (len(seeds), seeds))
+    fair = [key for key in known if values[key].seeds == fullest]
+    for key in known:
+        values[key] = replace(values[key], ranked=key in fair)
+    for key, place in zip(fair, rank([values[key].mean for key in fair], higher), strict=True):
+        values[key] = replace(values[key], rank=place)
+
+
+def _differs(cells: Sequence[Cell], spec: Mapping[str, Any], skip: Sequence[str]) -> tuple[str, ...]:
+    """Parts of the spec, one level deep, in which the cells differ."""
+    found = []
+    for part in sorted(set(spec) - set(skip)):
+        values = [cell.spec.get(part) for cell in cells]
+        if all(value == values[0] for value in values):
+            continue
+        if not all(isinstance(value, Mapping) for value in values):
+            found.append(part)
+            continue
+        names = sorted({name for value in values for name in value})  # type: ignore[union-attr]
+        found += [f"{part} {n}" for n in names if any(v.get(n) != values[0].get(n) for v in values)]  # type: ignore[union-attr]
+    return tuple(found)
+
+
+def encoder_differs(comparison: Comparison, row: Row) -> tuple[str, ...]:
+    """Settings in which the rows of one encoder id differ."""
+    twins = [comparison.cells_of(other)[0] for other in comparison.rows if other.encoder == row.encoder]
+    parts = _differs(twins, {"encoder": None}, ())
+    return tuple(part.removeprefix("encoder ") for part in parts)

@@ -1,0 +1,136 @@
+"""Splits: persons are never cut in two, hold-outs never move, budgets nest."""
+
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hypnos_bench.errors import UsageError
+from hypnos_bench.spec import Shots, SplitSpec
+from hypnos_bench.splits import draw, folds, in_holdout
+
+HOLDOUT = SplitSpec()
+CV5 = SplitSpec(kind="cv5")
+persons_lists = st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=40, unique=True)
+
+
+def people(n, prefix="p"):
+    return [f"{prefix}{i:05d}" for i in range(n)]
+
+
+def test_holdout_is_the_stated_hash():
+    # Written out by hand from the rule: a change of rule moves every published number.
+    text = "14:hypnos-bench-1" + "7:holdout" + "4:mros" + "4:p001"
+    value = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+    for fraction in (value - 1e-9, value + 1e-9):
+        assert in_holdout("mros", "p001", SplitSpec(test_fraction=fraction)) is (value < fraction)
+
+
+def test_holdout_takes_about_its_fraction():
+    taken = sum(in_holdout("mros", p, HOLDOUT) for p in people(5000))
+    assert 900 < taken < 1100  # 4.4 standard deviations around 1000
+
+
+@settings(max_examples=50, deadline=None)
+@given(persons_lists, st.lists(st.text(min_size=1, max_size=6), max_size=10))
+def test_adding_persons_moves_nobody_in_the_holdout(persons, more):
+    def side(everyone):
+        return {p: in_holdout("c", p, HOLDOUT) for p in everyone}
+
+    assert side(persons).items() <= side([*persons, *more]).items()
+    try:
+        before, after = folds("c", persons, HOLDOUT)[0], folds("c", [*persons, *more], HOLDOUT)[0]
+    except UsageError:
+        return
+    assert set(before.test) <= set(after.test)
+    assert set(before.train) <= set(after.train)
+
+
+def test_salt_and_cohort_change_the_holdout():
+    def test_side(cohort, spec):
+        return [p for p in people(200) if in_holdout(cohort, p, spec)]
+
+    assert test_side("a", HOLDOUT) != test_side("b", HOLDOUT)
+    assert test_side("a", HOLDOUT) != test_side("a", SplitSpec(salt="other"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(persons_lists, st.integers(0, 10**6))
+def test_cv_tests_every_person_once_in_balanced_folds(persons, shuffle):
+    divided = folds("c", persons, CV5)
+    assert len(divided) == min(5, len(persons))
+    assert sorted(p for fold in divided for p in fold.test) == sorted(persons)
+    sizes = [len(fold.test) for fold in divided]
+    assert max(sizes) - min(sizes) <= 1
+    for fold in divided:
+        assert set(fold.train) | set(fold.test) == set(persons)
+        assert not set(fold.train) & set(fold.test)
+    rotated = persons[shuffle % len(persons) :] + persons[: shuffle % len(persons)]
+    assert folds("c", rotated, CV5) == divided
+
+
+def test_visits_of_a_person_stay_together():
+    recordings = [(f"{p}-v{visit}", p) for p in people(40) for visit in (1, 2, 3)]
+    for spec in (HOLDOUT, CV5):
+        divided = folds("c", [person for _, person in recordings], spec)
+        for fold in divided:
+            sides = {r: ("test" if person in fold.test else "train") for r, person in recordings}
+            for p in people(40):
+                assert len({sides[f"{p}-v{v}"] for v in (1, 2, 3)}) == 1
+        assert divided == folds("c", people(40), spec)  # naming a person per recording changes nothing
+
+
+def test_too_few_persons_is_one_clear_line():
+    with pytest.raises(UsageError, match="at least 2 persons, found 1"):
+        folds("c", ["p", "p"], CV5)
+    with pytest.raises(UsageError, match="found 0"):
+        folds("c", [], HOLDOUT)
+
+
+@pytest.mark.parametrize(("fraction", "side"), [(1e-12, "test"), (1.0, "training")])
+def test_an_empty_side_suggests_cross_validation(fraction, side):
+    with pytest.raises(UsageError, match=f"no {side} person out of 3; use --split cv5") as caught:
+        folds("c", people(3), SplitSpec(test_fraction=fraction))
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=50, deadline=None)
+@given(persons_lists, st.integers(0, 50))
+def test_budgets_nest_and_ignore_order(persons, seed):
+    budgets = [set(draw(persons, Shots.parse(text), seed)) for text in ("1%", "5%", "20%", "60%", "100%")]
+    for small, large in zip(budgets, budgets[1:], strict=False):
+        assert small <= large
+    assert budgets[-1] == set(persons)
+    assert draw(persons[::-1], Shots.parse("20%"), seed) == draw(persons, Shots.parse("20%"), seed)
+
+
+def test_draws_have_the_stated_size_and_differ_by_seed():
+    everyone = people(290)
+    assert len(draw(everyone, Shots.parse("1%"), 0)) == 3
+    assert len(draw(everyone, Shots.parse("7p"), 0)) == 7
+    assert len({draw(everyone, Shots.parse("1%"), seed) for seed in range(10)}) == 10
+    assert len({draw(everyone, Shots.parse("100%"), seed) for seed in range(10)}) == 1
+
+
+def test_draws_are_uniform_over_persons():
+    everyone = people(10)
+    counts = dict.fromkeys(everyone, 0)
+    for seed in range(2000):
+        for p in draw(everyone, Shots.parse("3p"), seed):
+            counts[p] += 1
+    assert all(500 < count < 700 for count in counts.values())  # 600 expected, sd 20
+
+
+def test_draws_are_frozen():
+    # A golden value: a change here changes every few-shot number ever saved.
+    assert draw(people(100), Shots.parse("3p"), 0) == ("p00041", "p00076", "p00087")
+    by_hand = sorted(people(100), key=lambda p: hashlib.sha256(f"19:hypnos-bench-draw-11:06:{p}".encode()).digest())
+    assert sorted(by_hand[:3]) == ["p00041", "p00076", "p00087"]
+
+
+def test_nobody_to_draw_from():
+    with pytest.raises(UsageError, match="no training person"):
+        draw([], Shots.parse("1%"), 0)
+    with pytest.raises(UsageError, match="5p needs 5 training persons, but there are 3"):
+        draw(people(3), Shots.parse("5p"), 0)
