@@ -44,10 +44,11 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     if not cells:
         raise DataError(f"no cells in {values['results']}; make some with: hypnos-bench run staging --cohort demo")
     paths = write_report(cells, values["reports"], store)
+    pages = [path for path in paths if path.suffix == ".md"]
     if values["as_json"]:
         print_json([str(path) for path in paths])
     else:
         width = shutil.get_terminal_size((110, 24)).columns
         click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=width))
-    say(f"{len(cells)} cells; report: {paths[0]}")
+    say(f"cells: {len(cells)}; report: {', '.join(map(str, pages))}")
     return 0

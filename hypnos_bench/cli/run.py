@@ -155,12 +155,17 @@ def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, A
     cells = [cell for cell in map(store.find, outcome.keys) if cell is not None]
     if outcome.computed == 0:
         say(f"nothing to do: all {outcome.cached} cells are done in {request.results}")
-    paths = write_report(cells, values["reports"], store)
+    # The report covers what other runs saved on the same questions; the terminal shows this run.
+    saved = [
+        c for c in store.all() if c.spec["task"]["id"] == request.task.id and c.spec["cohort"]["id"] in request.cohorts
+    ]
+    pages = [path for path in write_report(saved, values["reports"], store) if path.suffix == ".md"]
     if values["as_json"]:
         print_json([_summary(cell, store) for cell in cells])
     else:
         click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=_width()))
-    say(f"{outcome.computed} cells computed, {outcome.cached} found done, {outcome.failed} failed; report: {paths[0]}")
+    counts = f"{outcome.computed} computed, {outcome.cached} found done, {outcome.failed} failed"
+    say(f"cells: {counts}; report: {', '.join(map(str, pages))}")
 
 
 def _summary(cell: Cell, store: CellStore) -> dict[str, Any]:

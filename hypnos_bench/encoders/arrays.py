@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import lzma
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 
 MAX_BYTES = 4 * 2**30
 """Largest single array that is read: a night at one float32 row of 768 x 8 per second is a fifth of it."""
+
+_MAX_HEADER_BYTES = 65536
 
 SUFFIXES = (".npz", ".npy", ".safetensors")
 
@@ -49,16 +54,12 @@ def _read_npz(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
                     with archive.open(members[name]) as handle:
                         arrays[name] = _read_npy(handle, members[name].file_size, name)
             return arrays
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise ValueError(f"not a whole .npz file ({error})") from error
 
 
 def _read_npy(handle: IO[bytes], size: int, name: str) -> NDArray[Any]:
-    version = np.lib.format.read_magic(handle)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"array {name!r} has unknown .npy version {version}")
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read_header(handle)
+    shape, fortran, dtype = _npy_header(handle, name)
     if dtype.hasobject:
         raise ValueError(f"array {name!r} holds Python objects, which are never loaded; save numbers")
     n_bytes = math.prod(shape) * dtype.itemsize
@@ -68,7 +69,25 @@ def _read_npy(handle: IO[bytes], size: int, name: str) -> NDArray[Any]:
     raw = handle.read(n_bytes)
     if len(raw) != n_bytes:
         raise ValueError(f"array {name!r} is cut off")
+    if handle.read(1):  # reaching the end also makes an archive check its checksum
+        raise ValueError(f"array {name!r} is longer than its shape says")
     return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _npy_header(handle: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type; parsed here because numpy's parser lets damaged headers raise anything."""
+    magic = handle.read(8)
+    if len(magic) < 8 or magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
+        raise ValueError(f"array {name!r} is not in .npy format")
+    length = int.from_bytes(handle.read(2 if magic[6] == 1 else 4), "little")
+    try:
+        header = ast.literal_eval(handle.read(min(length, _MAX_HEADER_BYTES)).decode("utf-8").strip())
+        shape, fortran, dtype = header["shape"], header["fortran_order"], np.dtype(header["descr"])
+    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
+        raise ValueError(f"array {name!r} has a damaged .npy header") from error
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise ValueError(f"array {name!r} has impossible shape {shape!r}")
+    return shape, bool(fortran), dtype
 
 
 def _read_safetensors(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:

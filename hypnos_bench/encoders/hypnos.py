@@ -139,7 +139,7 @@ class HypnosEncoder:
         try:
             return resolve_bundle(self.options.weights or DEFAULT_REPO)
         except DataError as error:
-            raise DataError(f"Hypnos weights are missing: {error}. Get them with: {_HOW_TO_GET}") from error
+            raise DataError(f"Hypnos weights are missing: {error} ({_HOW_TO_GET})") from error
 
     @cached_property
     def _metadata(self) -> ModelMetadata:

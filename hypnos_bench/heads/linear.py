@@ -38,6 +38,7 @@ LINEAR_SETTINGS: Mapping[str, Any] = {
 
 _SCAN_ROWS = 4096
 _FLOAT32_ULP = 2.0**-23
+_ROUNDING = 1e-12  # variance of stored float32 columns, relative, that is no more than rounding
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,8 @@ class _Table:
     scale: F64
     constant: NDArray[np.bool_]
     sums: F64  # (folds, d): column sums of z
-    grams: F32  # (folds, d, d): z'z
+    squares: F64  # (folds, d): and of its squares
+    grams: F32  # (folds, d, d): z'z, for preconditioners
 
     @classmethod
     def of(cls, rows: TrainingRows, fold_of_row: NDArray[np.intp]) -> _Table:
@@ -236,7 +238,7 @@ class _Table:
         z = np.empty((n, d), dtype=np.float32)
         bounds = np.concatenate([[0], np.cumsum(np.bincount(fold_of_row))]).astype(np.intp)
         n_folds = len(bounds) - 1
-        sums = np.zeros((n_folds, d))
+        sums, squares = np.zeros((n_folds, d)), np.zeros((n_folds, d))
         grams = np.zeros((n_folds, d, d), dtype=np.float32)
         for k in range(n_folds):
             for low in range(bounds[k], bounds[k + 1], _SCAN_ROWS):
@@ -244,8 +246,10 @@ class _Table:
                 block = z[low:high]
                 block[:] = (rows.x[order[low:high]].astype(np.float64) - mean) / scale
                 sums[k] += block.sum(axis=0, dtype=np.float64)
+                squares[k] += np.einsum("nd,nd->d", block, block, dtype=np.float64)
                 grams[k] += block.T @ block
-        return cls(z, rows.y[order].astype(np.intp), rows.person[order], bounds, mean, scale, constant, sums, grams)
+        y, person = rows.y[order].astype(np.intp), rows.person[order]
+        return cls(z, y, person, bounds, mean, scale, constant, sums, squares, grams)
 
     @property
     def n_folds(self) -> int:
@@ -283,16 +287,16 @@ def _training_rows(table: _Table, fold: int | None) -> tuple[Rows, NDArray[np.in
     kept = [k for k in range(table.n_folds) if k != fold]
     n = sum(b - a for a, b in spans)
     mean = table.sums[kept].sum(axis=0) / n
-    gram = table.grams[kept].sum(axis=0, dtype=np.float64) / n - np.outer(mean, mean)
-    variance = np.diag(gram)
+    variance = table.squares[kept].sum(axis=0) / n - mean**2
     # Columns that vary only in the fold left out: what remains is rounding.
-    constant = variance <= 1e-6 * (mean**2 + 1e-6)
+    constant = variance <= _ROUNDING * (mean**2 + 1.0)
     scale = np.where(constant, 1.0, np.sqrt(np.maximum(variance, 0.0)))
     if fold is None:
         mean, scale = np.zeros_like(mean), np.ones_like(scale)
     seen = np.unique(np.concatenate([table.y[a:b] for a, b in spans]))
     code = np.full(int(table.y.max()) + 1, -1, dtype=np.intp)
     code[seen] = np.arange(seen.size)
+    gram = table.grams[kept].sum(axis=0, dtype=np.float64) / n - np.outer(mean, mean)
     spectrum = Spectrum.of(gram / np.outer(scale, scale))
     return Rows(table.z, code[table.y], spans, int(seen.size), Affine(mean, scale), spectrum), seen
 

@@ -110,8 +110,18 @@ class Comparison:
     def title(self) -> str:
         """Task, cohort, head and split in one line."""
         cohort = f"{self.cohort} (simulated)" if self.simulated else self.cohort
-        parts = [self.task, cohort, f"{self.head} head", split_words(self.spec["split"])]
+        parts = [self.task, cohort, f"{self.head} head", self.split_words]
         return " · ".join([*parts, *([f"#{self.suffix}"] if self.suffix else [])])
+
+    @property
+    def split_words(self) -> str:
+        """How persons are divided. Folds are counted: with fewer persons than folds there are fewer than asked for."""
+        split = self.spec["split"]
+        if split["kind"] == "holdout":
+            return f"hold-out of {100 * split.get('test_fraction', 0.2):g} % of persons"
+        made = {len(cell.n["folds"]) for cell in self.cells if cell.status == "ok" and cell.n.get("folds")}
+        folds = "–".join(map(str, sorted({min(made), max(made)}))) if made else str(split.get("folds", 5))
+        return f"grouped {folds}-fold cross-validation over persons"
 
     @property
     def slug(self) -> str:
@@ -133,13 +143,6 @@ class Comparison:
         """Cells behind a row (at one label budget), by seed."""
         chosen = [c for c in self.cells if variant_id(c) == row.id and shots in (None, shots_label(c))]
         return sorted(chosen, key=lambda c: (c.spec["seed"], c.key))
-
-
-def split_words(split: Mapping[str, Any]) -> str:
-    """How persons are divided, in words."""
-    if split["kind"] == "holdout":
-        return f"hold-out of {100 * split.get('test_fraction', 0.2):g} % of persons"
-    return f"grouped {split.get('folds', 5)}-fold cross-validation over persons"
 
 
 def comparisons(cells: Iterable[Cell]) -> list[Comparison]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from hypnos_bench.errors import DataError
 from hypnos_bench.report import methods, notes
-from hypnos_bench.report.comparison import Comparison, Row, comparisons, split_words
+from hypnos_bench.report.comparison import Comparison, Row, comparisons
 from hypnos_bench.report.figures import Panel, confusion_figure, few_shot_curve
 from hypnos_bench.report.notes import Footnotes, footnotes
 from hypnos_bench.report.tables import Entry, entries, escape, markdown_label, markdown_table
@@ -193,7 +193,7 @@ def _methods(comparison: Comparison) -> str:
     settings = notes.short(head.get("settings", {}))
     split = comparison.spec["split"]
     lines = [
-        f"Split: {split_words(split)}, salt {split.get('salt', 'none')}; persons are divided, never {comparison.unit}",
+        f"Split: {comparison.split_words}, salt {split.get('salt', 'none')}; divided by person",
         f"Head: {head['id']} ({settings}), on training rows only",
         f"Seeds: {'; '.join(_seeds(comparison))}",
         f"Task: {comparison.task}, classes {', '.join(task['classes'])}, one {task.get('unit', 'unit')} = "

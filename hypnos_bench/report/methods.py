@@ -61,6 +61,8 @@ def chosen(fits: Sequence[Mapping[str, Any]]) -> str:
         values = [fit[name] for fit in fits if name in fit]
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
             low, high = min(values), max(values)
+            if low == high == 0:
+                continue  # a count of nothing
             parts.append(f"{name} {low:.3g}" + (f" to {high:.3g}" if high != low else ""))
         elif all(isinstance(v, str) for v in values):
             counts = sorted(Counter(values).items())
@@ -74,10 +76,11 @@ def convergence(comparison: Comparison) -> str:
     if not proof:
         return "No fit states a certificate of convergence."
     reached = sum(bool(p.get("converged")) for p in proof)
-    rules = sorted({f"{p.get('criterion', 'criterion not stated')} <= {_number(p.get('tolerance'))}" for p in proof})
+    rules = sorted({str(p.get("criterion", "criterion not stated")) for p in proof})
+    decrement, tolerance = _largest(proof, "newton_decrement"), _largest(proof, "tolerance")
     return (
         f"{reached} of {len(proof)} fits carry a certificate of convergence ({'; '.join(rules)}; largest decrement "
-        f"{_largest(proof, 'newton_decrement')}). A fit that does not converge is a failed cell, not a number."
+        f"{decrement}, largest tolerance {tolerance}). A fit that does not converge is a failed cell, not a number."
     )
 
 
@@ -111,19 +114,16 @@ def _thin_bootstraps(comparison: Comparison) -> list[str]:
 
 def per_recording(comparison: Comparison) -> str:
     """Scores taken per recording, as cells state them, averaged over seeds; empty when none does."""
-    lines = []
+    tables = []
     for shots in comparison.shots:
-        for row in comparison.rows:
-            cells = [c for c in comparison.cells_of(row, shots) if c.status == "ok"]
-            texts = [_per_recording(cells, metric) for metric in comparison.metrics]
-            if any(texts):
-                lines.append([escape(shots), markdown_label(row), *(text or "–" for text in texts)])
-    if not lines:
+        done = [[c for c in comparison.cells_of(row, shots) if c.status == "ok"] for row in comparison.rows]
+        lines = [[escape(m), *(_per_recording(cells, m) or "–" for cells in done)] for m in comparison.metrics]
+        if any(text != "–" for line in lines for text in line[1:]):
+            tables.append(markdown_table([escape(shots), *map(markdown_label, comparison.rows)], lines))
+    if not tables:
         return ""
-    table = markdown_table(["shots", "encoder", *map(escape, comparison.metrics)], lines, keys=2)
-    return (
-        f"Over recordings, each scored by itself (averaged over seeds; n recordings where the score exists):\n\n{table}"
-    )
+    head = "Over recordings, each scored by itself (averaged over seeds; n recordings where the score exists):"
+    return "\n\n".join([head, *tables])
 
 
 def _per_recording(cells: Sequence[Cell], metric: str) -> str:

@@ -108,7 +108,7 @@ def _footer(comparison: Comparison, found: Footnotes, color: bool) -> list[str]:
         notes.excluded_line(comparison),
         notes.dropped_line(comparison),
         notes.reading(comparison, compact=True) + (f"; {legend}" if ranked else ""),
-        f"{len(comparison.cells)} cells, hash {comparison.hash}",
+        f"{len(comparison.cells)} cell{'' if len(comparison.cells) == 1 else 's'}, hash {comparison.hash}",
     ]
     return [line for line in lines if line]
 

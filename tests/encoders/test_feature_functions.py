@@ -206,6 +206,27 @@ def test_r_peaks_of_the_mit_bih_database(record):
     assert (near.min(axis=1) < 0.1).mean() > 0.995  # positive predictive value
 
 
+@pytest.mark.skipif(not (SHARED / "cpsc2021-af").exists(), reason="needs ../shared/data/cpsc2021-af")
+def test_real_atrial_fibrillation_is_irregular():
+    """Patient 84 fibrillates throughout, patient 21 never; between two beats of 84 there are long, noisy pauses."""
+    wfdb = pytest.importorskip("wfdb")
+    found, expected, hits, irregular = 0, 0, 0, {}
+    for record in ("84_2", "84_3", "21_7", "21_9"):
+        path = str(SHARED / "cpsc2021-af" / f"data_{record}")
+        x, marks = wfdb.rdrecord(path).p_signal[:, 0], wfdb.rdann(path, "atr")
+        beats = marks.sample[np.isin(marks.symbol, list("NLRAVFJSEj/fe"))] / 200
+        peaks = cardiac.r_peaks(x, 200)
+        near = np.abs(peaks[:, None] - beats[None]).min(axis=0) < 0.1
+        found, expected, hits = found + len(peaks), expected + len(beats), hits + int(near.sum())
+        out = cardiac.cardiac_features(x, 200, int(len(x) / 6000))
+        irregular[record] = out[:, cardiac.CARDIAC_NAMES.index("irregularity")]
+    assert hits / expected > 0.99
+    assert hits / found > 0.98
+    fibrillating = np.concatenate([irregular["84_2"], irregular["84_3"]])
+    sinus = np.concatenate([irregular["21_7"], irregular["21_9"]])
+    assert np.nanmin(fibrillating) > 3 * np.nanmax(sinus)
+
+
 # --- breathing
 
 

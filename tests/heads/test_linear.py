@@ -226,11 +226,27 @@ def test_a_fold_without_two_classes_is_skipped(make_rows):
 
 def test_features_that_vary_in_one_person_only(make_rows):
     """Constant in one fold's training rows: no division by rounding noise."""
-    rows = make_rows(n_persons=6, d=5)
-    spike = np.where(rows.person == 2, np.random.default_rng(0).standard_normal(len(rows.y)), 0.25)
-    selected = fit_linear(change(rows, x=np.column_stack([rows.x, spike]).astype(np.float32)), {}).selected
+    rows = make_rows(n_persons=6, per_person=301, d=5)
+    rng = np.random.default_rng(0)
+    spikes = np.where((rows.person == 2)[:, None], rng.standard_normal((len(rows.y), 20)), rng.uniform(-1, 1, 20))
+    rows = change(rows, x=np.column_stack([rows.x, spikes]).astype(np.float32))
+    fold = linear._fold_of_row(rows.person, 5)
+    table = linear._Table.of(rows, fold)
+    alone = int(fold[rows.person == 2][0])
+    for k in range(5):
+        scale = linear._training_rows(table, k)[0].affine.scale
+        assert (scale[5:] == 1.0).all() == (k == alone)
+    selected = fit_linear(rows, {}).selected
     assert selected["constant_features"] == []
     assert max(r["cross_entropy"] for r in selected["sweep"]) < 3
+
+
+def test_features_that_hardly_vary_outside_one_person(make_rows):
+    rows = make_rows(n_persons=6, d=5)
+    rng = np.random.default_rng(0)
+    size = np.where(rows.person == 2, 1e3, 1e-3)[:, None]
+    x = np.column_stack([rows.x, size * rng.standard_normal((len(rows.y), 10))]).astype(np.float32)
+    assert all(np.isfinite(r["cross_entropy"]) for r in fit_linear(change(rows, x=x), {}).selected["sweep"])
 
 
 @pytest.mark.parametrize(

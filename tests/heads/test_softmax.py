@@ -34,9 +34,7 @@ def dense(x, y, theta, lam):
 def dense_hessian(x, p, lam):
     n, k = p.shape
     one = np.column_stack([x, np.ones(n)])
-    blocks = [
-        [(one * (p[:, i] * ((i == j) - p[:, j]))[:, None]).T @ one / n for j in range(k)] for i in range(k)
-    ]
+    blocks = [[(one * (p[:, i] * ((i == j) - p[:, j]))[:, None]).T @ one / n for j in range(k)] for i in range(k)]
     penalty = np.tile(np.append(np.full(x.shape[1], lam), 0.0), k)
     return np.block(blocks) + np.diag(penalty)
 
@@ -133,7 +131,7 @@ def test_an_unsolved_system_certifies_nothing(monkeypatch):
 
 
 def test_held_out_losses_equal_the_definition():
-    rows, _, y = make(n=200, spans=[(0, 150)], affine=AFFINE)
+    rows, _, _ = make(n=200, spans=[(0, 150)], affine=AFFINE)
     theta = zero_sum(np.random.default_rng(3).standard_normal((3, 7)))
     index = np.arange(150, 200)
     x = (rows.z[index].astype(float) - AFFINE.mean) / AFFINE.scale

@@ -46,7 +46,7 @@ def test_report_holds_tables_methods_exclusions_and_provenance(cells, stored, tm
         "- 1% = 1 of 29 training persons; 10% = 3 of 29; 100% = 29 of 29",
         "- kappa (Cohen's kappa): ",
         "14 of 14 fits carry a certificate of convergence",
-        "largest decrement 3e-12",
+        "(newton\\_decrement; largest decrement 3e-12, largest tolerance 1e-08)",
         "| features | 1% | 3 | lambda 0.0001 to 0.01 | 1 | 0 | 3e-12 | 1e-09 | 7 |",
         "- r1: no EDF\n- r2: a\\|b (features)",
         f"Cohort fingerprint: `{'a' * 64}`",
@@ -169,7 +169,7 @@ def test_scores_per_recording_are_averaged_over_seeds(make, tmp_path):
         return {"kappa": {"value": 0.5, "low": 0.4, "high": 0.6, "higher_is_better": True, "per_recording": each}}
 
     _, text = report([make(seed=0, scores=scores(0.6)), make(seed=1, scores=scores(0.7))], tmp_path)
-    assert "| 1% | features | mean 0.650, sd 0.100 (n 16) | – |" in text
+    assert "| 1% | features |\n| --- | ---: |\n| kappa | mean 0.650, sd 0.100 (n 16) |\n| macro-f1 | – |" in text
 
 
 def test_metrics_are_explained_in_the_words_of_their_own_room(make, tmp_path):
@@ -187,7 +187,7 @@ def test_metrics_are_explained_in_the_words_of_their_own_room(make, tmp_path):
 def test_chosen_hyper_parameters_are_ranges_and_counted_words():
     fits = [{"lambda": 1e-3, "rule": "cv"}, {"lambda": 1e-1, "rule": "prior"}, {"lambda": 1e-2, "rule": "cv"}]
     assert chosen(fits) == "lambda 0.001 to 0.1; rule cv (2 x), prior (1 x)"
-    assert chosen([{"n_rows": 3, "certificate": {}}]) == "–"
+    assert chosen([{"n_rows": 3, "certificate": {}, "folds_skipped": 0}]) == "–"
 
 
 def test_code_spans_survive_backticks():

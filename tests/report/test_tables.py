@@ -173,6 +173,11 @@ def test_cross_validation_says_per_fold(make):
     assert "1% = 1–2 of 4 training persons in each fold" in text
 
 
+def test_fewer_persons_than_folds_give_fewer_folds_and_the_title_says_so(make):
+    text = table([make(split=SplitSpec("cv5"), n={"folds": [{}, {}, {}]})])
+    assert "grouped 3-fold cross-validation over persons" in text
+
+
 def test_exclusions_give_the_first_reasons_and_count_the_rest(make):
     excluded = [(f"r{i}", "no EDF") for i in range(5)]
     text = table([make("a", excluded=excluded), make("b", excluded=[*excluded, ("x", "flat EEG")])], width=200)

@@ -18,6 +18,7 @@ _BAND_HZ = (8.0, 20.0)
 _QRS_S, _BEAT_S, _LEVEL_S = 0.097, 0.611, 10.0
 _OFFSET = 0.08  # of the local mean energy: keeps noise between beats below threshold
 _REFRACTORY_S = 0.25
+_MIN_HEIGHT, _NEIGHBOURS = 0.35, 15  # of the 75th percentile among so many peaks around
 _RR_LIMITS_S = (0.25, 3.0)
 _MIN_INTERVALS = 5
 
@@ -30,7 +31,7 @@ def r_peaks(values: Floats, rate_hz: float) -> Floats:
     values : ndarray, shape (n_samples,)
         ECG in any unit and polarity, at `rate_hz` of 60 Hz or more.
     """
-    from scipy.ndimage import uniform_filter1d
+    from scipy.ndimage import percentile_filter, uniform_filter1d
     from scipy.signal import butter, sosfiltfilt
 
     filled, gaps = fill_gaps(values)
@@ -52,7 +53,10 @@ def r_peaks(values: Floats, rate_hz: float) -> Floats:
         [a + int(np.argmax(energy[a:b])) for a, b in zip(starts[wide], stops[wide], strict=True)], np.int64
     )
     peaks = _strongest_within(peaks, energy, round(_REFRACTORY_S * rate))
-    times = (peaks + _parabola(np.abs(band), peaks)) / rate
+    # In a long pause the averages sink so far that noise passes; beside its neighbours it is small.
+    heights = np.abs(band[peaks])
+    peaks = peaks[heights >= _MIN_HEIGHT * percentile_filter(heights, 75, size=_NEIGHBOURS, mode="nearest")]
+    times: Floats = (peaks + _parabola(np.abs(band), peaks)) / rate
     return times[~gaps[np.minimum(np.rint(times * rate_hz).astype(np.int64), len(gaps) - 1)]]
 
 
