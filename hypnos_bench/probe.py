@@ -112,11 +112,11 @@ def _fit(spec: CellSpec, probe: Probe, data: ProbeData, persons: Sequence[str]) 
 def _predict(task: TaskSpec, data: ProbeData, divided: Sequence[Fold], fits: Sequence[FittedHead]) -> Predictions:
     """Predictions for every test recording; folds never share one, so pooling them repeats nobody."""
     indices: list[int] = []
-    probabilities: list[NDArray[np.float32]] = []
+    probabilities: list[NDArray[np.float64]] = []
     for fold, fit in zip(divided, fits, strict=True):
         for i in data.of(fold.test):
             indices.append(i)
-            probabilities.append(fit.predict_proba(data.units[i].x).astype(np.float32))
+            probabilities.append(fit.predict_proba(data.units[i].x))
     order = sorted(range(len(indices)), key=lambda k: indices[k])
     sizes = [len(probabilities[k]) for k in order]
     proba = np.concatenate([probabilities[k] for k in order])

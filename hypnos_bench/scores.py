@@ -17,6 +17,9 @@ BOOTSTRAP_SEED = 0
 """One seed for all cells: cells that test the same persons share their replicates, so differences are paired."""
 
 
+_TINY = 1e-15
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Test predictions of one cell, units sorted by recording.
@@ -27,7 +30,7 @@ class Predictions:
     confusion : ndarray of int64, shape (R, C, C), rows are truth
     unit_recording : ndarray of int32, shape (n,)
     y_true, y_pred : ndarray of int8, shape (n,)
-    proba : ndarray of float32, shape (n, C)
+    proba : ndarray of float64, shape (n, C)
     """
 
     recordings: Sequence[str]
@@ -36,11 +39,16 @@ class Predictions:
     unit_recording: NDArray[np.int32]
     y_true: NDArray[np.int8]
     y_pred: NDArray[np.int8]
-    proba: NDArray[np.float32]
+    proba: NDArray[np.float64]
 
     def score(self, positive: int) -> NDArray[np.float32]:
-        """Probability of class `positive` per unit, the ranking of a two-class task."""
-        return np.ascontiguousarray(self.proba[:, positive])
+        """Log-odds of class `positive` per unit, the ranking of a two-class task.
+
+        In float32, because scores are stored so; probabilities would run into ties near 0 and 1.
+        """
+        p = np.clip(self.proba[:, positive], _TINY, 1 - _TINY)
+        log_odds: NDArray[np.float32] = (np.log(p) - np.log1p(-p)).astype(np.float32)
+        return log_odds
 
 
 def pooled_scores(task: TaskSpec, predictions: Predictions, n_boot: int) -> dict[str, dict[str, Any]]:

@@ -51,7 +51,10 @@ def test_mros_goes_from_files_to_a_table(mros, capsys):
         assert "wrong staging" in out_of["mros-visit1-aa2033"]
         assert "annotation" in out_of["mros-visit1-aa2159"]
         for person in ("aa9001", "aa9002", "aa9003"):
-            assert "sleep or wake only" in out_of[f"mros-visit1-{person}"] or "sleep/wake" in out_of[f"mros-visit1-{person}"]
+            assert (
+                "sleep or wake only" in out_of[f"mros-visit1-{person}"]
+                or "sleep/wake" in out_of[f"mros-visit1-{person}"]
+            )
         assert "mros-visit1-aa9004" in out_of  # scored, but its EDF is missing
         # The pre-referenced file, visit-1 labels at visit 2, and both visits of everybody take part.
         assert cell["n"]["recordings_total"] == 2 * 12 + 4

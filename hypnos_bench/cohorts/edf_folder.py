@@ -33,7 +33,8 @@ CARD = CohortCard(
     split=SplitSpec("cv5"),
     source="files given by the user",
     note=(
-        "Channels are found by the general alias table; mains are taken as 50 Hz unless told otherwise (--mains 60). Without a person pattern every "
+        "Channels are found by the general alias table; mains are taken as 50 Hz unless told otherwise (--mains 60). "
+        "Without a person pattern every "
         "recording counts as its own person. Scoring is looked for in this order, and the first found is used: "
         "-nsrr.xml, .xml, -Hypnogram.edf, .csv, EDF+ annotations in the signal file."
     ),

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from hypnos_bench import __version__
 from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
+from hypnos_bench.encoders.channels import nothing_usable, read_usable
 from hypnos_bench.errors import DataError, RecordingError
-from hypnos_bench.signals.base import Signal
 from hypnos_bench.spec import digest, file_sha256
 from hypnos_bench.store.atomic import atomic_write
 
@@ -41,7 +41,10 @@ class HypnosEncoder:
     id = "hypnos"
     title = "Hypnos"
     licence = "MIT"
-    note = "The list of recordings seen in pre-training is not published."
+    note = (
+        "The list of recordings seen in pre-training is not published. Rows are causal but for the first minute, whose "
+        "signal sets the start values of the running z-score, and one sample of look-ahead."
+    )
 
     def __init__(self, options: EncoderOptions) -> None:
         self.options = options
@@ -100,7 +103,9 @@ class HypnosEncoder:
         from hypnos_bench.hypnos.preprocess import preprocess_channels
 
         model, tokenizers, metadata = self._loaded
-        signals, skipped = usable_channels(recording, _channels(metadata))
+        signals, skipped = read_usable(recording, _channels(metadata))
+        if not signals:
+            raise nothing_usable(recording, skipped)
         try:
             ready = preprocess_channels(
                 signals,
@@ -181,31 +186,6 @@ class HypnosUntrained(HypnosEncoder):
 
             atomic_write(path, write, instead="--cache DIR")
         return path
-
-
-def usable_channels(recording: Recording, channels: list[str]) -> tuple[dict[str, Signal], dict[str, str]]:
-    """Read the channels that can be used; of the others tell why not.
-
-    Raises
-    ------
-    RecordingError
-        When none can be used, with every reason.
-    """
-    from hypnos_bench.hypnos.preprocess import check_channel
-
-    signals: dict[str, Signal] = {}
-    skipped: dict[str, str] = {}
-    for channel in channels:
-        signal = recording.signal(channel)
-        reason = "absent" if signal is None else check_channel(signal)
-        if signal is not None and reason is None:
-            signals[channel] = signal
-        else:
-            skipped[channel] = reason or "absent"
-    if not signals:
-        reasons = "; ".join(f"{channel}: {reason}" for channel, reason in skipped.items())
-        raise RecordingError(recording.id, f"no usable channel ({reasons})")
-    return signals, skipped
 
 
 def mean_over_modalities(arrays: dict[str, NDArray[np.float16]]) -> NDArray[np.float16]:

@@ -73,11 +73,17 @@ def resolve_bundle(path_or_repo: str | Path = DEFAULT_REPO, filename: str = BUND
 
 
 def _download(repo: str, filename: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    """File from the Hub's cache or the Hub; a copy in the cache is used as it is, its hash is in every card."""
+    from huggingface_hub import get_session, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(repo_id=repo, filename=filename))
+        try:
+            return Path(hf_hub_download(repo_id=repo, filename=filename, local_files_only=True))
+        except LocalEntryNotFoundError:
+            # One short question first: without network the Hub client would retry for half a minute, aloud.
+            get_session().head(hf_hub_url(repo, filename), timeout=10)
+            return Path(hf_hub_download(repo_id=repo, filename=filename))
     except Exception as error:
         # The transport below (requests, httpx, httpx2: by version) has its own error types for a broken connection.
         transport = type(error).__module__.startswith(("httpx", "requests", "urllib3"))

@@ -126,7 +126,7 @@ def preprocess_channels(
 
 
 def preprocess_edf(
-    path: str | Path,
+    edf_path: str | Path,
     metadata: MetadataLike,
     *,
     notch_freq: float = 50.0,
@@ -138,7 +138,7 @@ def preprocess_edf(
 
     Parameters
     ----------
-    path : path
+    edf_path : path
     metadata : bundle metadata
     notch_freq, causal, tau_seconds
         See `preprocess_channels`.
@@ -159,7 +159,7 @@ def preprocess_edf(
     from hypnos_bench.signals.channels import difference, resolve_montage
     from hypnos_bench.signals.edf import EdfFile
 
-    file = EdfFile(path)
+    file = EdfFile(edf_path)
     labels = [channel.label for channel in file.channels()]
     wanted = list(dict.fromkeys(modality.channels[0] for modality in metadata.modalities))
     montage = resolve_montage(labels, wanted, channel_aliases)

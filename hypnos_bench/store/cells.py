@@ -89,7 +89,7 @@ class SideFile:
     y_true, y_pred : ndarray of int8, shape (n,)
     proba : ndarray of float16, shape (n, C), optional
     score : ndarray of float32, shape (n,), optional
-        For binary tasks: the positive class's score, at more precision than `proba` keeps. One of both must be there.
+        For binary tasks: the positive class's log-odds, at more precision than `proba`. One of both must be there.
     """
 
     recordings: Sequence[str]

@@ -38,7 +38,7 @@ def write_tensors(path: Path, arrays: Arrays, header: Mapping[str, Any]) -> None
         When the disk refuses.
     """
     # Written here rather than by the library, which copies every array and hides a full disk in its own error type.
-    ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    ready = {name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<")) for name, a in arrays.items()}
     body = {**header, "arrays_sha256": arrays_sha256(ready)}
     body["header_sha256"] = digest(body)
     entries: dict[str, Any] = {"__metadata__": {METADATA_KEY: canonical_json(body)}}

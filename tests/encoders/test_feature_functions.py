@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +7,6 @@ from hypothesis import strategies as st
 from scipy import signal as sp
 
 from hypnos_bench.encoders.features import breathing, cardiac, epochs, spectral
-
-SHARED = Path("../shared/data")
 
 
 def column(values, names, name):
@@ -189,11 +185,10 @@ def test_no_heart_is_undefined():
     assert cardiac.r_peaks(np.zeros(10), 200).size == 0
 
 
-@pytest.mark.skipif(not (SHARED / "ecg-non-af").exists(), reason="needs ../shared/data/ecg-non-af (MIT-BIH 100)")
 @pytest.mark.parametrize("record", ["100", "102"])
-def test_r_peaks_of_the_mit_bih_database(record):
+def test_r_peaks_of_the_mit_bih_database(record, shared_data):
     wfdb = pytest.importorskip("wfdb")
-    header = next((SHARED / "ecg-non-af").rglob(f"{record}.hea"))
+    header = next((shared_data / "ecg-non-af").rglob(f"{record}.hea"))
     stop = 360 * 600
     x = wfdb.rdrecord(str(header.with_suffix("")), sampto=stop, channels=[0]).p_signal[:, 0]
     marks = wfdb.rdann(str(header.with_suffix("")), "atr", sampto=stop)
@@ -206,13 +201,12 @@ def test_r_peaks_of_the_mit_bih_database(record):
     assert (near.min(axis=1) < 0.1).mean() > 0.995  # positive predictive value
 
 
-@pytest.mark.skipif(not (SHARED / "cpsc2021-af").exists(), reason="needs ../shared/data/cpsc2021-af")
-def test_real_atrial_fibrillation_is_irregular():
+def test_real_atrial_fibrillation_is_irregular(shared_data):
     """Patient 84 fibrillates throughout, patient 21 never; between two beats of 84 there are long, noisy pauses."""
     wfdb = pytest.importorskip("wfdb")
     found, expected, hits, irregular = 0, 0, 0, {}
     for record in ("84_2", "84_3", "21_7", "21_9"):
-        path = str(SHARED / "cpsc2021-af" / f"data_{record}")
+        path = str(shared_data / "cpsc2021-af" / f"data_{record}")
         x, marks = wfdb.rdrecord(path).p_signal[:, 0], wfdb.rdann(path, "atr")
         beats = marks.sample[np.isin(marks.symbol, list("NLRAVFJSEj/fe"))] / 200
         peaks = cardiac.r_peaks(x, 200)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypnos_bench.encoders.base import EncoderOptions
 from hypnos_bench.encoders.features import BLOCKS, FEATURE_NAMES, FeaturesEncoder, normalise
 from hypnos_bench.errors import RecordingError
+from hypnos_bench.signals.base import Derivation
 from hypnos_bench.store.embeddings import embedding_problem
 
 N_BASE = sum(len(block.columns) for block in BLOCKS)
@@ -123,10 +125,28 @@ def test_pairs_at_different_rates(encoder, psg, memory_recording, rates):
     assert np.isfinite(out.arrays["features"]).all()
 
 
+def test_gaps_cost_their_epoch_only(encoder, psg, memory_recording):
+    signals = psg(4)
+    rate, unit, x = signals["C3"]
+    x = x.copy()
+    x[40 * 256 : 45 * 256] = np.nan
+    out = encoder.encode(memory_recording({**signals, "C3": (rate, unit, x)}, 120))
+    np.testing.assert_array_equal(at(out, "C3.present"), [1, 0, 1, 1])
+    assert np.isfinite(out.arrays["features"]).all()
+
+
+def test_electrodes_that_cannot_be_subtracted_are_skipped(encoder, psg, memory_recording):
+    signals = {**psg(4), "M2": (0.5, "uV", np.arange(60.0))}
+    recording = memory_recording(signals, 120)
+    montage = {**recording.montage, "C3": Derivation("C3", "M2")}
+    out = encoder.encode(dataclasses.replace(recording, montage=montage))
+    assert "both must be at least 1 Hz" in out.skipped["C3"]
+
+
 def test_what_cannot_be_used_at_all(encoder, psg, memory_recording):
     with pytest.raises(RecordingError, match="shorter than one epoch"):
         encoder.encode(memory_recording(psg(1), 29.0))
-    with pytest.raises(RecordingError, match=r"no usable channel for features \(C3: C3: constant.*THX: absent"):
+    with pytest.raises(RecordingError, match=r"no usable channel \(C3: C3: constant.*THX: absent"):
         encoder.encode(memory_recording({"C3": (256.0, "uV", np.zeros(7680))}, 30))
 
 

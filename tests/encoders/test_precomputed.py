@@ -279,12 +279,9 @@ def test_row_times_survive_rounding(n):
     assert step == pytest.approx(0.1)
 
 
-SHARED = Path("../shared/data/sleepedf-features20")
-
-
-@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data/sleepedf-features20")
-def test_real_nights():
-    arrays = read_arrays(SHARED / "SC4001E0.npz", ("X", "y"))
-    with np.load(SHARED / "SC4001E0.npz", allow_pickle=False) as expected:
+def test_real_nights(shared_data):
+    path = shared_data / "sleepedf-features20" / "SC4001E0.npz"
+    arrays = read_arrays(path, ("X", "y"))
+    with np.load(path, allow_pickle=False) as expected:
         np.testing.assert_array_equal(arrays["X"], expected["X"])
         np.testing.assert_array_equal(arrays["y"], expected["y"])

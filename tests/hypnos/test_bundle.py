@@ -92,7 +92,38 @@ def test_hub_repository(monkeypatch, tiny_bundle, name):
     asked = {}
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda **kw: asked.update(kw) or str(tiny_bundle))
     assert resolve_bundle(name) == tiny_bundle
-    assert asked == {"repo_id": "joncarter/hypnos", "filename": "hypnos.safetensors"}
+    # The copy in the cache is asked for first, and nothing else when it is there.
+    assert asked == {"repo_id": "joncarter/hypnos", "filename": "hypnos.safetensors", "local_files_only": True}
+
+
+class Session:
+    """Stands in for the Hub client's connection."""
+
+    def __init__(self, failure=None):
+        self.failure, self.heads = failure, []
+
+    def head(self, url, timeout):
+        self.heads.append((url, timeout))
+        if self.failure is not None:
+            raise self.failure
+
+
+def test_hub_is_asked_once_before_a_download(monkeypatch, tiny_bundle):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    session = Session()
+
+    def download(local_files_only=False, **kw):
+        if local_files_only:
+            raise LocalEntryNotFoundError("not in the cache")
+        return str(tiny_bundle)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
+    assert resolve_bundle(DEFAULT_REPO) == tiny_bundle
+    assert len(session.heads) == 1
+    assert session.heads[0][1] <= 10
 
 
 def test_hub_out_of_reach_says_what_to_do(monkeypatch):
@@ -105,6 +136,7 @@ def test_hub_out_of_reach_says_what_to_do(monkeypatch):
         def fail(failure=failure, **kw):
             raise failure
 
+        monkeypatch.setattr(huggingface_hub, "get_session", lambda failure=failure: Session(failure))
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
         with pytest.raises(DataError, match=r"https://huggingface\.co/joncarter/hypnos and give its path") as error:
             load_model()

@@ -89,6 +89,15 @@ def test_any_arrays_come_back_identical(tmp_path_factory, arrays):
     }
 
 
+def test_byte_order_and_strides_do_not_matter(tmp_path):
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    paths = [tmp_path / name for name in "abc"]
+    for path, variant in zip(paths, (x, x.astype(">f4"), np.asfortranarray(x)), strict=True):
+        write_tensors(path, {"x": variant}, {})
+    assert len({path.read_bytes() for path in paths}) == 1
+    np.testing.assert_array_equal(read_tensors(paths[1])[1]["x"], x)
+
+
 def test_every_flipped_byte_is_caught(tmp_path, make_card, make_recording):
     store = EmbeddingStore(tmp_path)
     small = Embedding({"m": np.ones((2, 3), np.float16)}, 0.0, 1.0, {})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hypnos_bench.cohorts.base import CANONICAL_CHANNELS, Recording, n_epochs
 from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
+from hypnos_bench.encoders.channels import nothing_usable, read_usable
 from hypnos_bench.encoders.features import breathing, cardiac, spectral
 from hypnos_bench.encoders.features.epochs import Floats, microvolts
 from hypnos_bench.errors import RecordingError
@@ -100,7 +101,7 @@ class FeaturesEncoder:
         n = n_epochs(recording.duration_s())
         if n == 0:
             raise RecordingError(recording.id, f"shorter than one epoch of {EPOCH_S:g} s")
-        signals, skipped = read_channels(recording)
+        signals, skipped = read_usable(recording, CANONICAL_CHANNELS, gaps=True)
         for block in BLOCKS:
             signal = signals.get(block.name)
             if signal is not None and signal.rate_hz < block.min_rate_hz:
@@ -118,34 +119,12 @@ class FeaturesEncoder:
                 raw.append(values)
         presence = np.stack(present, axis=1)
         if not presence.any():
-            reasons = "; ".join(f"{channel}: {reason}" for channel, reason in skipped.items()) or "all epochs are flat"
-            raise RecordingError(recording.id, f"no usable channel for features ({reasons})")
+            raise nothing_usable(recording, skipped)
         base = np.concatenate(raw, axis=1)
         z, context = normalise(base)
         rows = np.concatenate([_fill(base), z, context, presence], axis=1).astype(np.float32)
         made_from = {name: signal.source for name, signal in signals.items()}
         return Embedding({"features": rows}, 0.0, EPOCH_S, made_from, skipped)
-
-
-def read_channels(recording: Recording) -> tuple[dict[str, Signal], dict[str, str]]:
-    """Read every canonical channel that can be used; of the others tell why not."""
-    from hypnos_bench.hypnos.preprocess import check_channel
-
-    signals: dict[str, Signal] = {}
-    skipped: dict[str, str] = {}
-    for channel in CANONICAL_CHANNELS:
-        signal = recording.signal(channel)
-        if signal is None:
-            skipped[channel] = "absent"
-            continue
-        # Gaps are bridged here, epoch by epoch, so they do not make a channel unusable.
-        known = signal.values[np.isfinite(signal.values)]
-        reason = check_channel(replace(signal, values=known))
-        if reason is None:
-            signals[channel] = signal
-        else:
-            skipped[channel] = reason
-    return signals, skipped
 
 
 def normalise(base: Floats) -> tuple[Floats, Floats]:

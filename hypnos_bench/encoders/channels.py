@@ -1,0 +1,66 @@
+"""Which canonical channels of a recording can be used, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from hypnos_bench.cohorts.base import Recording
+from hypnos_bench.errors import DataError, RecordingError
+from hypnos_bench.signals.base import Signal
+
+
+def read_usable(
+    recording: Recording, channels: Iterable[str], *, gaps: bool = False
+) -> tuple[dict[str, Signal], dict[str, str]]:
+    """Read the channels that can be used.
+
+    Parameters
+    ----------
+    recording : Recording
+    channels : iterable of str
+        Canonical names, in the order wanted.
+    gaps : bool
+        Whether the encoder can deal with samples that are not finite; otherwise one makes a channel unusable.
+
+    Returns
+    -------
+    signals : dict of str to Signal
+    skipped : dict of str to str
+        Every other channel, with the reason.
+
+    Raises
+    ------
+    RecordingError
+        When a channel that is there cannot be read whole: such a file is not to be trusted.
+    """
+    from hypnos_bench.hypnos.preprocess import check_channel
+
+    signals: dict[str, Signal] = {}
+    skipped: dict[str, str] = {}
+    for channel in channels:
+        try:
+            signal = recording.signal(channel)
+        except RecordingError:
+            raise
+        except DataError as error:  # electrodes whose difference cannot be taken
+            skipped[channel] = str(error)
+            continue
+        if signal is None:
+            skipped[channel] = "absent"
+            continue
+        known = signal.values[np.isfinite(signal.values)] if gaps else signal.values
+        reason = check_channel(replace(signal, values=known))
+        if reason is None:
+            signals[channel] = signal
+        else:
+            skipped[channel] = reason
+    return signals, skipped
+
+
+def nothing_usable(recording: Recording, skipped: dict[str, str]) -> RecordingError:
+    """Build the error of a recording without a usable channel, with every reason."""
+    reasons = "; ".join(f"{channel}: {reason}" for channel, reason in skipped.items()) or "all epochs are flat"
+    return RecordingError(recording.id, f"no usable channel ({reasons})")
