@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("hypnos-bench", "torch", "numpy", "scipy", "scikit-learn", "pandas", "pyedflib", "safetensors", "wfdb")
+_PACKAGES = ("hypnos-bench", "torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors", "wfdb")
 
 
 def provenance(command: str) -> dict[str, Any]:

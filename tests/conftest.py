@@ -5,6 +5,12 @@ from pathlib import Path
 
 import pytest
 
+# One thread per test process, before any numeric library is loaded: tests run side by side already.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+# Commands under test embed in their own process unless a test asks for more.
+os.environ.setdefault("HYPNOS_BENCH_WORKERS", "1")
+
 
 @pytest.fixture(scope="session")
 def demo_cache(tmp_path_factory, worker_id):
