@@ -18,6 +18,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/hypnos-bench run staging --cohort demo --shots 1%
+	@echo; echo "The report, with figures beside it:"; echo; sed -n '1,16p' reports/staging-demo.md; ls reports/staging-demo*
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .

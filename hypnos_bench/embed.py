@@ -7,9 +7,14 @@ and does not stop the rest; whatever is finished is on disk, so a killed run res
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,7 @@ class EmbedReport:
     embedded: int
     reused: int
     damaged: int
+    seconds: float
     failed: tuple[Exclusion, ...]
 
 
@@ -73,6 +79,7 @@ def embed_recordings(
     DataError
         When the store cannot be written, or a worker process dies.
     """
+    started = time.perf_counter()
     encoder = make_encoder(encoder_id, options)
     store = EmbeddingStore(results)
     states = {r.id: store.state(encoder.card, r, fingerprints[r.id]) for r in recordings}
@@ -90,7 +97,8 @@ def embed_recordings(
             failed.append(outcome)
     failed.sort(key=lambda exclusion: exclusion.recording)
     damaged = sum(state == "damaged" for state in states.values())
-    return EmbedReport(len(todo) - len(failed), len(recordings) - len(todo), damaged, tuple(failed))
+    seconds = time.perf_counter() - started
+    return EmbedReport(len(todo) - len(failed), len(recordings) - len(todo), damaged, seconds, tuple(failed))
 
 
 def _embed_one(encoder: Encoder, store: EmbeddingStore, recording: Recording, simulated: bool) -> Exclusion | None:
@@ -101,7 +109,7 @@ def _embed_one(encoder: Encoder, store: EmbeddingStore, recording: Recording, si
     except RecordingError as error:
         return Exclusion(recording.id, error.reason)
     except OSError as error:
-        return Exclusion(recording.id, f"{recording.signals.path}: {error.strerror or error}")
+        return Exclusion(recording.id, f"{recording.signals.path}: {error.strerror or error}", transient=True)
     return None
 
 
@@ -109,8 +117,17 @@ def _start_worker(encoder_id: str, options: EncoderOptions, results: Path, simul
     global _worker
     from hypnos_bench.threads import one_thread
 
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     one_thread()
     _worker = (make_encoder(encoder_id, options), EmbeddingStore(results), simulated)
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is gone: a killed run must not leave workers behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _embed_in_worker(recording: Recording) -> Exclusion | None:
@@ -120,13 +137,27 @@ def _embed_in_worker(recording: Recording) -> Exclusion | None:
     return _embed_one(encoder, store, recording, simulated)
 
 
+@contextmanager
+def _sigint_ignored() -> Iterator[None]:
+    """Ctrl-C is the parent's to handle: a worker must not print a traceback of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread; a library caller elsewhere keeps the default
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _in_processes(
     todo: Sequence[Recording], setup: tuple[str, EncoderOptions, Path, bool], workers: int
 ) -> Iterator[Exclusion | None]:
     context = multiprocessing.get_context("spawn")  # fork and torch do not mix
     pool = ProcessPoolExecutor(workers, context, _start_worker, setup)
     try:
-        futures: list[Future[Exclusion | None]] = [pool.submit(_embed_in_worker, r) for r in todo]
+        with _sigint_ignored():  # processes start while recordings are submitted, and inherit this
+            futures: list[Future[Exclusion | None]] = [pool.submit(_embed_in_worker, r) for r in todo]
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:

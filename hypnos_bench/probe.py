@@ -33,22 +33,25 @@ class Probe:
     cohort: CohortCard
     encoder: EncoderCard
     command: str
+    device: str
 
 
 @dataclass
 class ProbeData:
     """Units of all usable recordings of one cohort under one encoder, in recording order."""
 
+    everyone: list[str]  # persons with labels, embedded or not: folds and draws are made of them
     recordings: list[str]
     persons: list[str]  # per recording
     units: list[Units]
     excluded: list[Exclusion]
+    embed_s: float = 0.0
     dropped: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def empty(cls, excluded: list[Exclusion]) -> ProbeData:
+    def empty(cls, everyone: list[str], excluded: list[Exclusion], embed_s: float) -> ProbeData:
         """Nothing yet; `excluded` is kept by reference, so later exclusions show too."""
-        return cls([], [], [], excluded)
+        return cls(everyone, [], [], [], excluded, embed_s)
 
     def add(self, recording: Recording, units: Units) -> None:
         """Append one recording."""
@@ -56,6 +59,18 @@ class ProbeData:
         self.persons.append(recording.person)
         self.units.append(units)
         self.dropped.update(units.dropped)
+
+    def drop_odd_widths(self) -> None:
+        """Leave out recordings whose embedding has another width than most: no head can take both."""
+        if not self.units:
+            return
+        widths = [units.x.shape[1] for units in self.units]
+        usual = Counter(widths).most_common(1)[0][0]
+        for i in reversed([i for i, width in enumerate(widths) if width != usual]):
+            reason = f"its embedding has {widths[i]} columns, most others have {usual}"
+            self.excluded.append(Exclusion(self.recordings[i], reason))
+            self.dropped.subtract(self.units[i].dropped)
+            del self.recordings[i], self.persons[i], self.units[i]
 
     def of(self, persons: Sequence[str]) -> list[int]:
         """Indices of the recordings of these persons."""
@@ -70,7 +85,7 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, SideF
     divided: list[Fold] = []
     selected: list[Mapping[str, Any]] = []
     try:
-        divided = folds(probe.cohort.id, sorted(set(data.persons)), spec.split)
+        divided = folds(probe.cohort.id, data.everyone, spec.split)
         fits = []
         for fold in divided:
             shown = draw(fold.train, spec.shots, spec.seed)
@@ -83,13 +98,15 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, SideF
     except (FitError, UsageError) as error:
         timing = {"total_s": time.perf_counter() - started}
         return _cell(spec, probe, "failed", str(error), n, selected, {}, timing, divided), None
-    timing = {"fit_s": fit_s, "total_s": time.perf_counter() - started}
+    timing = {"embed_s": data.embed_s, "fit_s": fit_s, "total_s": time.perf_counter() - started}
     _summarise_counts(n)
     return _cell(spec, probe, "ok", "", n, selected, scores, timing, divided), _side_file(probe.task, predictions)
 
 
 def _fit(spec: CellSpec, probe: Probe, data: ProbeData, persons: Sequence[str]) -> FittedHead:
     chosen = data.of(persons)
+    if not chosen:
+        raise FitError(f"none of the {len(persons)} drawn person(s) has an embedding; see the excluded recordings")
     sizes = [len(data.units[i].y) for i in chosen]
     y = np.concatenate([data.units[i].y for i in chosen])
     if (y == y[0]).all():  # heads refuse it too, but cannot name the class
@@ -117,6 +134,8 @@ def _predict(task: TaskSpec, data: ProbeData, divided: Sequence[Fold], fits: Seq
         for i in data.of(fold.test):
             indices.append(i)
             probabilities.append(fit.predict_proba(data.units[i].x))
+    if not indices:
+        raise FitError("no test person has an embedding; see the excluded recordings")
     order = sorted(range(len(indices)), key=lambda k: indices[k])
     sizes = [len(probabilities[k]) for k in order]
     proba = np.concatenate([probabilities[k] for k in order])
@@ -158,20 +177,26 @@ def _counts(probe: Probe, data: ProbeData) -> dict[str, Any]:
         "recordings_total": len(data.recordings),
         "units_total": sum(len(u.y) for u in data.units),
         "units_dropped": {reason: count for reason, count in sorted(data.dropped.items()) if count},
-        "excluded": [{"recording": e.recording, "reason": e.reason} for e in data.excluded],
+        "excluded": [_exclusion(e) for e in data.excluded],
+        "persons_assumed": probe.cohort.persons_assumed,
         "marks": marks,
         "folds": [],
     }
+
+
+def _exclusion(exclusion: Exclusion) -> dict[str, Any]:
+    found: dict[str, Any] = {"recording": exclusion.recording, "reason": exclusion.reason}
+    return {**found, "transient": True} if exclusion.transient else found
 
 
 def _fold_counts(data: ProbeData, fold: Fold, shown: Sequence[str]) -> dict[str, int]:
     train, test = data.of(shown), data.of(fold.test)
     return {
         "persons_available": len(fold.train),
-        "persons_train": len(shown),
+        "persons_train": len({data.persons[i] for i in train}),
         "recordings_train": len(train),
         "units_train": sum(len(data.units[i].y) for i in train),
-        "persons_test": len(fold.test),
+        "persons_test": len({data.persons[i] for i in test}),
         "recordings_test": len(test),
         "units_test": sum(len(data.units[i].y) for i in test),
     }
@@ -200,6 +225,7 @@ def _cell(
 ) -> Cell:
     origin = {
         **provenance(probe.command),
+        "device": probe.device,
         "weights": probe.encoder.weights,
         "cohort_fingerprint": spec.cohort["fingerprint"],
         "split_hash": digest([[fold.train, fold.test] for fold in divided]),

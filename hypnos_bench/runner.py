@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions, Exclusion
+from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions, Exclusion, Recording
 from hypnos_bench.cohorts.registry import COHORTS
 from hypnos_bench.embed import embed_recordings, make_encoder
-from hypnos_bench.encoders.base import EncoderCard, EncoderOptions
-from hypnos_bench.errors import DataError, RecordingError, UsageError
+from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
+from hypnos_bench.errors import DataError, IntegrityError, RecordingError, UsageError
 from hypnos_bench.heads.registry import HEADS, default_settings
 from hypnos_bench.metrics.registry import check_metrics
 from hypnos_bench.probe import Probe, ProbeData, run_cell
 from hypnos_bench.spec import CellSpec, HeadSpec, Shots, SplitSpec, TaskSpec
+from hypnos_bench.splits import draw, folds
+from hypnos_bench.store.atomic import check_writable, remove
 from hypnos_bench.store.cells import CellStore
 from hypnos_bench.store.embeddings import EmbeddingStore
+from hypnos_bench.threads import one_thread
 from hypnos_bench.units import UnitLabels, make_units, read_unit_labels
 
 
@@ -32,7 +35,7 @@ class RunRequest:
     results: Path
     head: str = "linear"
     seeds: int | None = None  # None: Shots.default_seeds
-    split: str | None = None  # None: the cohort's own default
+    split: Literal["holdout", "cv5"] | None = None  # None: the cohort's own default
     cohort_options: dict[str, CohortOptions] = field(default_factory=dict)
     encoder_options: EncoderOptions = EncoderOptions()
     workers: int = 1
@@ -63,9 +66,9 @@ class Block:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """Keys of all cells of the run, and how many were computed, found done, or failed."""
+    """Specs of all cells of the run, and how many were computed, found done, or failed."""
 
-    keys: tuple[str, ...]
+    specs: tuple[CellSpec, ...]
     computed: int
     cached: int
     failed: int
@@ -77,7 +80,7 @@ def open_cohort(cohort_id: str, options: CohortOptions) -> Cohort:
     return cohort
 
 
-def plan(request: RunRequest, say: Callable[[str], None] = lambda line: None) -> list[Block]:
+def plan(request: RunRequest) -> list[Block]:
     """Expand a request into cells and look up which exist. Reads headers and hashes, embeds nothing.
 
     Raises
@@ -106,7 +109,11 @@ def plan(request: RunRequest, say: Callable[[str], None] = lambda line: None) ->
 
 def _state(store: CellStore, spec: CellSpec) -> str:
     cell = store.get(spec)
-    return "missing" if cell is None else "done" if cell.status == "ok" else "failed"
+    if cell is None or (cell.status == "ok" and not store.side_path(cell).exists()):
+        return "missing"
+    if any(e.get("transient") for e in cell.n.get("excluded", ())):
+        return "missing"  # a passing fault kept a recording out: try again
+    return "done" if cell.status == "ok" else "failed"
 
 
 def _check_cohort(task: TaskSpec, card: CohortCard) -> None:
@@ -115,7 +122,7 @@ def _check_cohort(task: TaskSpec, card: CohortCard) -> None:
 
 
 def _specs(request: RunRequest, cohort: Cohort, fingerprint: str, encoder: EncoderCard) -> list[CellSpec]:
-    split = cohort.card.split if request.split is None else SplitSpec(kind=request.split)  # type: ignore[arg-type]
+    split = _split(request, cohort)
     cohort_part = {"id": cohort.card.id, "fingerprint": fingerprint, "simulated": cohort.card.simulated}
     head = HeadSpec(request.head, default_settings(request.head))
     return [
@@ -137,6 +144,9 @@ def execute(
     A cell that cannot be fitted is saved as failed. A recording that cannot be used is listed in
     the cells' exclusions. A store that cannot be written ends the run.
     """
+    one_thread()
+    if any(block.todo() for block in blocks):
+        check_writable(request.results)
     store = CellStore(request.results)
     computed = failed = 0
     labels: dict[str, tuple[dict[str, UnitLabels], list[Exclusion]]] = {}
@@ -147,8 +157,10 @@ def execute(
         cohort_id = block.cohort.card.id
         if cohort_id not in labels:
             labels[cohort_id] = read_labels(request.task, block.cohort)
-        probe = Probe(request.task, block.cohort.card, block.encoder, request.command)
+            _check_budgets(request, block.cohort, labels[cohort_id][0])
         data = _probe_data(request, block, *labels[cohort_id], progress=progress, say=say)
+        device = request.encoder_options.device.replace("auto", "cpu")  # settled by the caller where it matters
+        probe = Probe(request.task, block.cohort.card, block.encoder, request.command, device)
         cells = (run_cell(cell.spec, probe, data) for cell in todo)
         for cell, side in progress(cells, len(todo), f"probe {block.encoder.id}"):
             store.save(cell, side)
@@ -156,8 +168,26 @@ def execute(
             if cell.status == "failed":
                 failed += 1
                 say(f"failed cell: {block.encoder.id} {cohort_id} seed {cell.spec['seed']}: {cell.message}")
-    keys = tuple(cell.spec.key for block in blocks for cell in block.cells)
-    return RunOutcome(keys, computed, len(keys) - computed, failed)
+    specs = tuple(cell.spec for block in blocks for cell in block.cells)
+    return RunOutcome(specs, computed, len(specs) - computed, failed)
+
+
+def _check_budgets(request: RunRequest, cohort: Cohort, labels: Mapping[str, UnitLabels]) -> None:
+    """Refuse before any embedding what no fold can give: too few persons for the split, or for the shots."""
+    persons = _labelled_persons(cohort, labels)
+    split = _split(request, cohort)
+    for fold in folds(cohort.card.id, persons, split):
+        for shots in request.shots:
+            draw(fold.train, shots, seed=0)
+
+
+def _labelled_persons(cohort: Cohort, labels: Mapping[str, UnitLabels]) -> list[str]:
+    """Persons with labels. Folds and draws are made of them, so that they are the same for every encoder."""
+    return sorted({r.person for r in cohort.recordings if r.id in labels})
+
+
+def _split(request: RunRequest, cohort: Cohort) -> SplitSpec:
+    return cohort.card.split if request.split is None else replace(cohort.card.split, kind=request.split)
 
 
 def read_labels(task: TaskSpec, cohort: Cohort) -> tuple[dict[str, UnitLabels], list[Exclusion]]:
@@ -200,21 +230,37 @@ def _probe_data(
         say(f"{report.damaged} damaged embedding files were made again")
     for exclusion in report.failed:
         say(f"not embedded: {exclusion.recording}: {exclusion.reason}")
-    store = EmbeddingStore(request.results)
     left_out = [*excluded, *report.failed]
     lost = {exclusion.recording for exclusion in report.failed}
-    data = ProbeData.empty(left_out)
+    data = ProbeData.empty(_labelled_persons(block.cohort, labels), left_out, report.seconds)
     for recording in wanted:
         if recording.id in lost:
             continue
         try:
-            embedding = store.load(block.encoder, recording, fingerprints[recording.id])
+            embedding = _load_or_remake(request, block, recording, say)
             units = make_units(request.task, recording, labels[recording.id], embedding, block.encoder.lag_rows)
         except RecordingError as error:
             left_out.append(Exclusion(recording.id, error.reason))
             continue
         data.add(recording, units)
+    data.drop_odd_widths()
     if not data.recordings:
         first = "; ".join(f"{e.recording}: {e.reason}" for e in left_out[:3])
         raise DataError(f"{block.encoder.id} embedded no recording of {block.cohort.card.id} ({first})")
     return data
+
+
+def _load_or_remake(request: RunRequest, block: Block, recording: Recording, say: Callable[[str], None]) -> Embedding:
+    """Read an embedding; one whose content was damaged on disk is made again, and that is said."""
+    store = EmbeddingStore(request.results)
+    fingerprints = block.cohort.source_fingerprints
+    try:
+        return store.load(block.encoder, recording, fingerprints[recording.id])
+    except IntegrityError as error:
+        say(f"made again: {error}")
+    remove(store.path(block.encoder, recording.cohort, recording.id))
+    simulated = block.cohort.card.simulated
+    embed_recordings(
+        [recording], fingerprints, block.encoder.id, request.encoder_options, request.results, simulated=simulated
+    )
+    return store.load(block.encoder, recording, fingerprints[recording.id])

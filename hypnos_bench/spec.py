@@ -210,10 +210,17 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def files_fingerprint(paths: Sequence[Path], block: int = 4096, blocks: int = 16) -> str:
-    """Cheap content fingerprint of large files: sizes, first and last 64 KiB, and `blocks` samples between.
+def files_sha256(paths: Sequence[Path]) -> str:
+    """SHA-256 over the whole content of files; names and times are left out."""
+    return digest([file_sha256(path) for path in paths])
 
-    Names and times are left out, so that a copy elsewhere has the same fingerprint.
+
+def files_fingerprint(paths: Sequence[Path], block: int = 4096, blocks: int = 16) -> str:
+    """Cheap content fingerprint of signals: sizes, first and last 64 KiB, and `blocks` samples between.
+
+    Names and times are left out, so that a copy elsewhere has the same fingerprint. Terabytes of
+    samples are not read twice for this; a small edit in the middle of a file goes unseen, so labels,
+    which people do edit, are hashed whole (:func:`files_sha256`).
     """
     total = hashlib.sha256()
     for path in paths:

@@ -1,7 +1,8 @@
 """Reads ``tasks/*.toml`` into :class:`~hypnos_bench.spec.TaskSpec`.
 
 Tasks are data: a folder of the checkout, packaged as ``hypnos_bench/_tasks`` in the wheel. A file may build on one
-other through ``extends = "id"`` (one level; tables are merged key by key).
+other through ``extends = "id"`` (one level; tables are merged key by key, except that new ``classes`` with a
+``class_map`` start a new map).
 """
 
 from __future__ import annotations
@@ -76,9 +77,10 @@ def load_task(task_id: str, extra: Path | None = None) -> TaskSpec:
     path = paths[task_id]
     table = _read(path)
     parent_id = table.pop("extends", None)
-    if parent_id is not None:
-        table = _merge(_parent(parent_id, path, paths), table)
-    return _task(table, path)
+    if parent_id is None:
+        return _task(table, path, {})
+    merged = _merge(_parent(parent_id, path, paths), table)
+    return _task(merged, path, _inherited(merged, table, parent_id))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -102,56 +104,82 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = {**merged[key], **value} if both_tables else value
+        # The parent's map leads to the parent's classes, which are not the child's when it names its own.
+        replaced = key == "class_map" and "classes" in over
+        merged[key] = {**merged[key], **value} if both_tables and not replaced else value
     return merged
 
 
-def _task(table: dict[str, Any], path: Path) -> TaskSpec:
-    for key in table:
-        if key not in _FIELDS:
-            raise UsageError(f"{path}: unknown key {key!r}.{did_you_mean(key, _FIELDS)}")
+def _inherited(merged: Mapping[str, Any], own: Mapping[str, Any], parent_id: str) -> dict[str, str]:
+    """Keys, and ``table.entry`` of merged tables, that the child does not state itself, to the parent's id."""
+    names = [key for key in merged if key not in own]
+    for key, value in merged.items():
+        if isinstance(value, dict):
+            stated = own.get(key, {})
+            names += [f"{key}.{entry}" for entry in value if entry not in stated]
+    return dict.fromkeys(names, parent_id)
+
+
+class _MisfitError(Exception):
+    """A key that does not fit; the caller adds the file, and the parent it was inherited from."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def _task(table: dict[str, Any], path: Path, inherited: Mapping[str, str]) -> TaskSpec:
     missing = sorted(_REQUIRED - set(table))
-    if missing:
-        raise UsageError(f"{path}: missing key {missing[0]!r}")
-    values = {key: _value(key, value, path) for key, value in table.items()}
-    task = TaskSpec(**values)
-    _check(task, path)
+    try:
+        for key in table:
+            if key not in _FIELDS:
+                raise _MisfitError(key, f"unknown key {key!r}.{did_you_mean(key, _FIELDS)}")
+        if missing:
+            raise _MisfitError(missing[0], f"missing key {missing[0]!r}")
+        task = TaskSpec(**{key: _value(key, value) for key, value in table.items()})
+        _check(task, path.stem)
+    except _MisfitError as error:
+        note = ""
+        if error.key in inherited:
+            key = error.key.partition(".")[0]
+            note = f" ({key} is inherited from {inherited[error.key]!r}; state {key} in this file as well)"
+        raise UsageError(f"{path}: {error}{note}") from error
     return task
 
 
-def _value(key: str, value: Any, path: Path) -> Any:
+def _value(key: str, value: Any) -> Any:
     if key in _TUPLES:
         if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-            raise UsageError(f"{path}: {key} must be a list of strings")
+            raise _MisfitError(key, f"{key} must be a list of strings")
         return tuple(value)
     if key in _TEXTS:
         if not isinstance(value, str):
-            raise UsageError(f"{path}: {key} must be a string")
+            raise _MisfitError(key, f"{key} must be a string")
         if key in _CHOICES and value not in _CHOICES[key]:
             hint = did_you_mean(value, _CHOICES[key])
-            raise UsageError(f"{path}: {key} = {value!r} must be one of {', '.join(_CHOICES[key])}.{hint}")
+            raise _MisfitError(key, f"{key} = {value!r} must be one of {', '.join(_CHOICES[key])}.{hint}")
         return value.strip()
     if key == "unit_s":
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise UsageError(f"{path}: unit_s must be a positive number of seconds")
+            raise _MisfitError(key, "unit_s must be a positive number of seconds")
         return float(value)
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise UsageError(f"{path}: {key} must be a table of strings")
+        raise _MisfitError(key, f"{key} must be a table of strings")
     return dict(value)
 
 
-def _check(task: TaskSpec, path: Path) -> None:
-    if task.id != path.stem:
-        raise UsageError(f"{path}: id = {task.id!r} must equal the file name {path.stem!r}")
+def _check(task: TaskSpec, stem: str) -> None:
+    if task.id != stem:
+        raise _MisfitError("id", f"id = {task.id!r} must equal the file name {stem!r}")
     if len(set(task.classes)) < 2 or len(set(task.classes)) != len(task.classes):
-        raise UsageError(f"{path}: classes must be at least two different names")
+        raise _MisfitError("classes", "classes must be at least two different names")
     for label, name in task.class_map.items():
         if name not in task.classes:
             hint = did_you_mean(name, task.classes)
-            raise UsageError(f"{path}: class_map.{label} = {name!r} is not one of the classes.{hint}")
+            raise _MisfitError(f"class_map.{label}", f"class_map.{label} = {name!r} is not one of the classes.{hint}")
     if task.positive is not None and task.positive not in task.classes:
-        raise UsageError(f"{path}: positive = {task.positive!r} is not one of the classes")
+        raise _MisfitError("positive", f"positive = {task.positive!r} is not one of the classes")
     if task.positive is not None and len(task.classes) != 2:
-        raise UsageError(f"{path}: positive is for tasks with two classes")
+        raise _MisfitError("positive", "positive is for tasks with two classes")
     if task.unit == "epoch" and task.unit_s != 30.0:
-        raise UsageError(f"{path}: an epoch is 30 s; for another length use unit = 'window'")
+        raise _MisfitError("unit_s", "an epoch is 30 s; for another length use unit = 'window'")

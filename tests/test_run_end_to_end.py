@@ -129,8 +129,12 @@ def test_a_draw_with_one_stage_is_a_failed_cell_not_a_number(workplace, capsys):
 
 
 def test_more_persons_than_there_are_fails_with_one_line(workplace, capsys):
-    assert run_command([*RUN, "--shots", "50p"]) in (1, 2)
-    assert "50 training persons" in capsys.readouterr().err
+    assert run_command([*RUN, "--shots", "50p"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "50 training persons" in lines[0]
+    assert not cells()
+    assert not list(Path("results").rglob("*.safetensors"))  # refused before anything is embedded
 
 
 def test_two_persons_are_too_few_for_a_result_and_the_table_says_so(workplace, capsys):
@@ -143,8 +147,9 @@ def test_two_persons_are_too_few_for_a_result_and_the_table_says_so(workplace, c
 def test_one_person_cannot_be_split(workplace, capsys):
     for path in (workplace / "nights").glob("p0[1-7]*"):
         path.unlink()
-    assert run_command(RUN) != 0
-    assert "at least 2 persons" in capsys.readouterr().err
+    assert run_command(RUN) == 2
+    assert "at least 2 persons" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not cells()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -166,6 +171,136 @@ def test_altered_cell_is_an_integrity_error(workplace, capsys):
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
     assert run_command([*RUN, "--seeds", "1"]) == 4
     assert str(path) in capsys.readouterr().err
+
+
+def test_a_small_edit_in_the_middle_of_a_large_label_file_is_another_cohort(tmp_path):
+    """Labels are hashed whole: a corrected stage must never be served the old number."""
+    from hypnos_bench.spec import files_fingerprint, files_sha256
+
+    labels = tmp_path / "labels.xml"
+    text = bytearray(b"x" * 800_000)
+    labels.write_bytes(text)
+    sampled, whole = files_fingerprint([labels]), files_sha256([labels])
+    text[70_000] = ord("y")
+    labels.write_bytes(text)
+    assert files_fingerprint([labels]) == sampled  # what the cheap fingerprint of signals does not see
+    assert files_sha256([labels]) != whole
+
+
+def test_an_odd_width_is_left_out_with_its_reason(workplace):
+    write_night(workplace / "nights", "p03n1", seed=1, dim=7)
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    excluded = {e["recording"]: e["reason"] for e in json.loads(cells()[0].read_text())["n"]["excluded"]}
+    assert excluded == {"p03n1": "its embedding has 7 columns, most others have 6"}
+
+
+def test_persons_that_nobody_named_are_pointed_out(workplace, capsys):
+    assert run_command(RUN[:-2]) == 0
+    assert "every recording counts as its own person" in " ".join(capsys.readouterr().out.split())
+    assert run_command(RUN) == 0
+    assert "every recording counts as its own person" not in " ".join(capsys.readouterr().out.split())
+
+
+def test_folds_do_not_depend_on_what_an_encoder_could_embed(workplace):
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    first = json.loads(cells()[0].read_text())
+    (workplace / "arrays").mkdir()
+    for path in (workplace / "nights").glob("*.npz"):
+        if not path.name.startswith("p05"):
+            with np.load(path) as night:
+                np.savez(workplace / "arrays" / path.name, X=night["X"], start_s=0.0, step_s=30.0)
+    assert run_command([*RUN, "--seeds", "1", "--embeddings", "arrays"]) == 0
+    other = next(c for c in (json.loads(p.read_text()) for p in cells()) if c["key"] != first["key"])
+    assert other["n"]["persons_total"] == first["n"]["persons_total"] - 1
+    assert other["provenance"]["split_hash"] == first["provenance"]["split_hash"]
+
+
+def test_a_passing_fault_is_tried_again(workplace, monkeypatch, capsys):
+    from hypnos_bench.encoders.precomputed import PrecomputedEncoder
+
+    encode = PrecomputedEncoder.encode
+
+    def stalled(self, recording):
+        if recording.id == "p02n0":
+            raise OSError(5, "Input/output error")
+        return encode(self, recording)
+
+    monkeypatch.setattr(PrecomputedEncoder, "encode", stalled)
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    assert json.loads(cells()[0].read_text())["n"]["recordings_total"] == 15
+    assert "p02n0" in capsys.readouterr().err
+    monkeypatch.setattr(PrecomputedEncoder, "encode", encode)
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    assert json.loads(cells()[0].read_text())["n"]["recordings_total"] == 16
+
+
+def test_damaged_embeddings_are_made_again(workplace, capsys):
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    whole = {p: p.read_bytes() for p in Path("results").glob("embeddings/**/*.safetensors")}
+    first, second = sorted(whole)[:2]
+    first.write_bytes(whole[first][:-1] + bytes([whole[first][-1] ^ 1]))
+    second.write_bytes(whole[second][:50])
+    assert run_command([*RUN, "--seeds", "2", "--recompute"]) == 0
+    err = capsys.readouterr().err
+    assert first.name in err
+    assert "1 damaged embedding file" in err
+    assert {p: p.read_bytes() for p in whole} == whole
+
+
+def test_a_lost_side_file_is_a_missing_cell(workplace):
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    side = next(Path("results").glob("cells/**/*.safetensors"))
+    before = side.read_bytes()
+    side.unlink()
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    assert side.read_bytes() == before
+
+
+def test_one_bad_neighbour_does_not_hide_the_table(workplace, capsys):
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    cells()[0].with_name("stray.json").write_text("{}")
+    assert run_command([*RUN, "--seeds", "2"]) == 0
+    found = capsys.readouterr()
+    assert "precomputed" in found.out
+    assert "stray.json" in found.err
+    assert run_command(["report"]) == 4
+    assert "precomputed" in capsys.readouterr().out
+
+
+def test_the_table_is_printed_even_when_the_report_cannot_be_written(workplace, capsys):
+    (workplace / "reports").write_text("in the way")
+    assert run_command([*RUN, "--seeds", "1"]) == 3
+    found = capsys.readouterr()
+    assert "precomputed" in found.out
+    assert "reports" in found.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted through /proc")
+def test_killed_parents_leave_no_workers(workplace):
+    def workers():
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+                if b"spawn_main" in command and (entry / "cwd").readlink() == workplace:
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # gone meanwhile, or not ours
+        return found
+
+    words = [sys.executable, "-m", "hypnos_bench", *RUN, "--seeds", "1", "--workers", "2"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(workers()) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert workers()
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while workers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not workers()
 
 
 @pytest.mark.slow

@@ -50,6 +50,30 @@ def test_extends_merges_tables_key_by_key(tmp_path):
     assert child.class_map == {"W": "W", "*": "S", "N1": "W"}
 
 
+def test_new_classes_with_a_map_start_a_new_map(tmp_path):
+    write(tmp_path, "base", BASE)
+    text = 'id = "child"\nextends = "base"\nclasses = ["NREM", "rest"]\n[class_map]\nN2 = "NREM"\n"*" = "rest"\n'
+    write(tmp_path, "child", text)
+    assert load_task("child", tmp_path).class_map == {"N2": "NREM", "*": "rest"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('classes = ["NREM", "rest"]', r"class_map\.W = 'W' .*class_map is inherited from 'base'; state class_map"),
+        ('unit_s = 20\nunit = "window"\nclasses = ["X", "S"]', r"class_map\.W = 'W' .*inherited from 'base'"),
+        ('positive = "X"', r"positive = 'X' is not one of the classes$"),
+        ('[class_map]\nN1 = "X"', r"class_map\.N1 = 'X' is not one of the classes\.$"),
+    ],
+)
+def test_a_misfit_says_when_it_is_inherited(tmp_path, lines, message):
+    write(tmp_path, "base", BASE)
+    write(tmp_path, "child", f'id = "child"\nextends = "base"\n{lines}\n')
+    with pytest.raises(UsageError, match=message) as caught:
+        load_task("child", tmp_path)
+    assert "child.toml" in str(caught.value)
+
+
 def test_extends_goes_one_level(tmp_path):
     write(tmp_path, "base", BASE)
     write(tmp_path, "child", 'id = "child"\nextends = "base"\n')

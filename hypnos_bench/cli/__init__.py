@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import click
 
 from hypnos_bench import __version__
-from hypnos_bench.errors import BenchError
+from hypnos_bench.cli.stopping import Terminated, drop_unwritable, reader_gone, stop_on_signals
+from hypnos_bench.errors import BenchError, DataError
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+_PROGRAM = "hypnos-bench"
 
 _COMMANDS = {
     "run": "Ask a task of encoders on cohorts: embed, probe, save cells, print the table.",
@@ -27,13 +31,10 @@ class _LazyGroup(click.Group):
     """Lists commands without importing them, and turns expected errors into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS]  # not list(): once imported, the command's module has that name here
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"hypnos_bench.cli.{cmd_name}").command
-        return command
+        return load_command(cmd_name) if cmd_name in _COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -47,7 +48,7 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([*_COMMANDS.items()])
 
 
 @click.group(
@@ -62,35 +63,69 @@ Examples:
   hypnos-bench show task staging
 
 Exit codes: 0 done or cached; 1 some cells failed, others saved; 2 usage; 3 data or weights missing;
-4 integrity (hash, schema); 130 interrupted.""",
+4 integrity (hash, schema); 130 interrupted; 143 terminated.""",
 )
-@click.version_option(__version__, prog_name="hypnos-bench")
+@click.version_option(__version__, prog_name=_PROGRAM)
 def cli() -> None:
     """Find out what a sleep or ECG foundation model's embeddings are worth."""
 
 
+def load_command(name: str) -> click.Command:
+    """Import one command by name."""
+    command: click.Command = importlib.import_module(f"hypnos_bench.cli.{name}").command
+    return command
+
+
+def all_commands() -> list[click.Command]:
+    """Import every command."""
+    return [load_command(name) for name in _COMMANDS]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command and end with the suite's exit codes."""
-    sys.exit(run_command(arguments))
+    if "_HYPNOS_BENCH_COMPLETE" in os.environ:  # the shell asks for completions
+        cli.main(args=arguments, prog_name=_PROGRAM)
+    stop_on_signals()
+    code = run_command(arguments)
+    drop_unwritable(sys.stdout, sys.stderr)
+    sys.exit(code)
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. Every expected error becomes one line on stderr."""
     try:
-        result: Any = cli.main(args=arguments, prog_name="hypnos-bench", standalone_mode=False)
+        code = _invoke(sys.argv[1:] if arguments is None else arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt as stop:
+        _say("interrupted; finished cells and embeddings are kept, rerun to resume")
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+    except OSError as error:
+        # Rooms name the files they fail on; what is left is mostly the output itself.
+        if isinstance(error, BrokenPipeError) and reader_gone():
+            return 0  # head, less: nobody is left to print to
+        where = error.filename or "cannot write the output"
+        _say(f"error: {where}: {error.strerror or error}")
+        return DataError.exit_code
+    return code
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    """Click's own ``main`` is not used: it prints a blank line on Ctrl-C and exits by itself on a closed pipe."""
+    try:
+        with cli.make_context(_PROGRAM, [*arguments]) as ctx:
+            result: Any = cli.invoke(ctx)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.Abort:
-        click.echo("interrupted; finished cells and embeddings are kept, rerun to resume", err=True)
-        return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except BenchError as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader (head, less) has gone: nobody is left to print to.
-        sys.stderr.close()
-        return 0
     return result if isinstance(result, int) else 0
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # when stderr is broken too, the exit code remains
+        click.echo(line, err=True)

@@ -17,7 +17,7 @@ from hypnos_bench.cli.options import (
     make_encoder_options,
     results_option,
 )
-from hypnos_bench.cli.output import print_json, progress, say
+from hypnos_bench.cli.output import announce_work, print_json, progress, say
 from hypnos_bench.cli.settings import apply_settings
 
 
@@ -39,18 +39,25 @@ Examples:
 def command(ctx: click.Context, /, **_: Any) -> int:
     """Embed every recording of a cohort into the store; what is there already is reused."""
     values = apply_settings(ctx)
+    from hypnos_bench.cohorts.registry import COHORTS
     from hypnos_bench.embed import embed_recordings
     from hypnos_bench.encoders.registry import ENCODERS
     from hypnos_bench.errors import UsageError
     from hypnos_bench.runner import open_cohort
+    from hypnos_bench.store.atomic import check_writable
+    from hypnos_bench.threads import one_thread
 
     if not values["cohort"]:
         raise UsageError("embed needs --cohort, for example --cohort demo")
     for name in values["encoder"]:
         ENCODERS.load(name)
+    one_thread()
+    check_writable(values["results"])
     rows: list[dict[str, Any]] = []
     for cohort_id in dict.fromkeys(values["cohort"]):
-        cohort = open_cohort(cohort_id, make_cohort_options(values, cohort_id))
+        opening = make_cohort_options(values, cohort_id)
+        announce_work(COHORTS.load(cohort_id), opening)
+        cohort = open_cohort(cohort_id, opening)
         for encoder_id in dict.fromkeys(values["encoder"] or cohort.card.encoders):
             options, line = choose_device(make_encoder_options(values), encoder_id.startswith("hypnos"))
             if line:
@@ -65,9 +72,17 @@ def command(ctx: click.Context, /, **_: Any) -> int:
                 workers=choose_workers(values, options),
                 progress=progress,
             )
-            failed = [{"recording": e.recording, "reason": e.reason} for e in (*cohort.excluded, *report.failed)]
-            row = {"cohort": cohort_id, "encoder": encoder_id, "embedded": report.embedded, "reused": report.reused}
-            rows.append({**row, "failed": failed, "simulated": cohort.card.simulated})
+            rows.append(
+                {
+                    "cohort": cohort_id,
+                    "encoder": encoder_id,
+                    "embedded": report.embedded,
+                    "reused": report.reused,
+                    "excluded": [{"recording": e.recording, "reason": e.reason} for e in cohort.excluded],
+                    "failed": [{"recording": e.recording, "reason": e.reason} for e in report.failed],
+                    "simulated": cohort.card.simulated,
+                }
+            )
     if values["as_json"]:
         print_json(rows)
     else:
@@ -78,7 +93,8 @@ def command(ctx: click.Context, /, **_: Any) -> int:
 def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         mark = " (simulated)" if row["simulated"] else ""
-        counts = f"{row['embedded']} embedded, {row['reused']} reused, {len(row['failed'])} left out"
-        click.echo(f"{row['cohort']}{mark} x {row['encoder']}: {counts}")
-        for failure in row["failed"]:
-            click.echo(f"  {failure['recording']}: {failure['reason']}")
+        counts = f"{row['embedded']} embedded, {row['reused']} reused, {len(row['failed'])} failed"
+        click.echo(f"{row['cohort']}{mark} x {row['encoder']}: {counts}, {len(row['excluded'])} not part of the cohort")
+        for kind in ("failed", "excluded"):
+            for item in row[kind]:
+                click.echo(f"  {kind}: {item['recording']}: {item['reason']}")

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from hypnos_bench.cli.options import config_option, json_option, tasks_dir_option
-from hypnos_bench.cli.output import print_json, print_table
+from hypnos_bench.cli.output import print_json, print_table, say
 from hypnos_bench.cli.settings import apply_settings
+from hypnos_bench.errors import UsageError
 
 _KINDS = ("tasks", "cohorts", "encoders", "heads")
 
@@ -28,17 +29,18 @@ Examples:
 def command(ctx: click.Context, /, **_: Any) -> int:
     """List tasks, cohorts, encoders or heads."""
     values = apply_settings(ctx)
-    rows = _rows(values["kind"], values)
+    broken: list[str] = []
+    rows = _tasks(values, broken) if values["kind"] == "tasks" else _rows(values["kind"])
     if values["as_json"]:
         print_json(rows)
     else:
         print_table([[row["id"], row["title"]] for row in rows], ["id", "title"])
-    return 0
+    for line in broken:
+        say(f"error: {line}")
+    return UsageError.exit_code if broken else 0
 
 
-def _rows(kind: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    if kind == "tasks":
-        return _tasks(values)
+def _rows(kind: str) -> list[dict[str, Any]]:
     if kind == "cohorts":
         from hypnos_bench.cohorts.registry import COHORTS
 
@@ -47,14 +49,20 @@ def _rows(kind: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     if kind == "encoders":
         from hypnos_bench.encoders.registry import ENCODERS
 
-        return [{"id": name, "title": ENCODERS.load(name).TITLE} for name in ENCODERS.ids()]
+        return [{"id": name, "title": getattr(ENCODERS.load(name), "title", "")} for name in ENCODERS.ids()]
     from hypnos_bench.heads.registry import HEAD_TITLES, HEADS
 
     return [{"id": name, "title": HEAD_TITLES.get(name, "")} for name in HEADS.ids()]
 
 
-def _tasks(values: dict[str, Any]) -> list[dict[str, Any]]:
+def _tasks(values: dict[str, Any], broken: list[str]) -> list[dict[str, Any]]:
+    """Rows of the tasks that can be read; one line is added to `broken` for each that cannot."""
     from hypnos_bench.taskfiles import load_task, task_paths
 
-    tasks = [load_task(name, values["tasks_dir"]) for name in sorted(task_paths(values["tasks_dir"]))]
+    tasks = []
+    for name in sorted(task_paths(values["tasks_dir"])):
+        try:
+            tasks.append(load_task(name, values["tasks_dir"]))
+        except UsageError as error:
+            broken.append(" ".join(str(error).split()))
     return [{"id": t.id, "title": t.title, "classes": list(t.classes), "metrics": list(t.metrics)} for t in tasks]

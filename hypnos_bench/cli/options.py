@@ -88,7 +88,12 @@ def make_cohort_options(values: Mapping[str, Any], cohort_id: str) -> CohortOpti
     """Cohort options for one cohort."""
     from hypnos_bench.cohorts.base import CohortOptions
 
-    return CohortOptions(root=values["root"](cohort_id), cache=values["cache"], person_pattern=values["person_pattern"])
+    return CohortOptions(
+        root=values["root"](cohort_id),
+        cache=values["cache"],
+        person_pattern=values["person_pattern"],
+        mains_hz=float(values["mains"]) if values["mains"] else None,
+    )
 
 
 def make_encoder_options(values: Mapping[str, Any]) -> EncoderOptions:

@@ -15,6 +15,13 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
+def announce_work(source: Any, options: Any) -> None:
+    """Say beforehand what opening a cohort will do besides reading, where a cohort has such a thing."""
+    pending = getattr(source, "pending", None)
+    if pending is not None and (line := pending(options)):
+        say(line)
+
+
 def progress(done: Iterator[Any], total: int, text: str) -> Iterator[Any]:
     """Bar with counts and time left on stderr; silent when stderr is no terminal."""
     from tqdm import tqdm

@@ -30,17 +30,20 @@ Examples:
 def command(ctx: click.Context, /, **_: Any) -> int:
     """Print the tables of all saved cells and write them, with figures, to the reports folder."""
     values = apply_settings(ctx)
-    from hypnos_bench.errors import DataError
+    from hypnos_bench.errors import DataError, IntegrityError
     from hypnos_bench.report import terminal_tables, write_report
     from hypnos_bench.store.cells import CellStore
 
     store = CellStore(values["results"])
+    readable, problems = store.readable()
     cells = [
         cell
-        for cell in store.all()
+        for cell in readable
         if (not values["task"] or cell.spec["task"]["id"] in values["task"])
         and (not values["cohort"] or cell.spec["cohort"]["id"] in values["cohort"])
     ]
+    for problem in problems:
+        say(f"left out: {problem}")
     if not cells:
         raise DataError(f"no cells in {values['results']}; make some with: hypnos-bench run staging --cohort demo")
     paths = write_report(cells, values["reports"], store)
@@ -51,4 +54,4 @@ def command(ctx: click.Context, /, **_: Any) -> int:
         width = shutil.get_terminal_size((110, 24)).columns
         click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=width))
     say(f"cells: {len(cells)}; report: {', '.join(map(str, pages))}")
-    return 0
+    return IntegrityError.exit_code if problems else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,7 @@ from hypnos_bench.cli.options import (
     results_option,
     tasks_dir_option,
 )
-from hypnos_bench.cli.output import print_json, print_table, progress, say
+from hypnos_bench.cli.output import announce_work, print_json, print_table, progress, say
 from hypnos_bench.cli.settings import apply_settings
 
 if TYPE_CHECKING:
@@ -71,9 +72,12 @@ change a number.""",
 def command(ctx: click.Context, /, **_: Any) -> int:
     """Ask TASK of encoders on cohorts and print the table."""
     values = apply_settings(ctx)
+    from hypnos_bench.cohorts.registry import COHORTS
     from hypnos_bench.runner import execute, plan
 
     request, line = make_request(values)
+    for cohort_id in request.cohorts:
+        announce_work(COHORTS.load(cohort_id), request.cohort_options[cohort_id])
     blocks = plan(request)
     if values["dry_run"]:
         _print_plan(blocks, values["as_json"])
@@ -148,24 +152,33 @@ def _print_plan(blocks: list[Block], as_json: bool) -> None:
 
 
 def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, Any]) -> None:
-    from hypnos_bench.report import terminal_tables, write_report
+    from hypnos_bench.report import terminal_tables
     from hypnos_bench.store.cells import CellStore
 
     store = CellStore(request.results)
-    cells = [cell for cell in map(store.find, outcome.keys) if cell is not None]
+    cells = [cell for cell in map(store.get, outcome.specs) if cell is not None]
     if outcome.computed == 0:
         say(f"nothing to do: all {outcome.cached} cells are done in {request.results}")
-    # The report covers what other runs saved on the same questions; the terminal shows this run.
-    saved = [
-        c for c in store.all() if c.spec["task"]["id"] == request.task.id and c.spec["cohort"]["id"] in request.cohorts
-    ]
-    pages = [path for path in write_report(saved, values["reports"], store) if path.suffix == ".md"]
     if values["as_json"]:
         print_json([_summary(cell, store) for cell in cells])
     else:
         click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=_width()))
     counts = f"{outcome.computed} computed, {outcome.cached} found done, {outcome.failed} failed"
+    pages = _write_reports(request, store, values["reports"])
     say(f"cells: {counts}; report: {', '.join(map(str, pages))}")
+
+
+def _write_reports(request: RunRequest, store: CellStore, folder: Path) -> list[Path]:
+    """Pages on everything saved for these questions, by this run or an earlier one."""
+    from hypnos_bench.report import write_report
+
+    pages: list[Path] = []
+    for cohort in request.cohorts:
+        saved, problems = store.readable(cohort, request.task.id)
+        for problem in problems:
+            say(f"left out of the report: {problem}")
+        pages += [path for path in write_report(saved, folder, store) if path.suffix == ".md"]
+    return pages
 
 
 def _summary(cell: Cell, store: CellStore) -> dict[str, Any]:

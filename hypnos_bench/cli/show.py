@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from hypnos_bench.cli.options import config_option, encoder_options, json_option, make_encoder_options, tasks_dir_option
+from hypnos_bench.cli.options import (
+    Folder,
+    config_option,
+    encoder_options,
+    json_option,
+    make_encoder_options,
+    tasks_dir_option,
+)
 from hypnos_bench.cli.output import print_json
 from hypnos_bench.cli.settings import apply_settings
 from hypnos_bench.spec import TaskSpec, plain
@@ -30,7 +37,7 @@ Examples:
 )
 @click.argument("kind", type=click.Choice(["task", "cohort", "encoder"]))
 @click.argument("name")
-@click.option("--cache", hidden=True, default=None)
+@click.option("--cache", type=Folder(), hidden=True)
 @encoder_options
 @tasks_dir_option
 @config_option

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +158,8 @@ class ArrayFolder:
             recordings.append(Recording(CARD.id, stem, person, signals, ArrayLabels(stem, path), montage={}))
         if not recordings:
             raise nothing_found(root, CARD.id, "*.npz in it and its subfolders", EXAMPLE, excluded)
-        return Cohort(CARD, by_id(recordings), tuple(sorted(excluded, key=lambda e: e.recording)))
+        card = replace(CARD, persons_assumed=options.person_pattern is None)
+        return Cohort(card, by_id(recordings), tuple(sorted(excluded, key=lambda e: e.recording)))
 
 
 def epochs_in(recording: str, path: Path) -> int:

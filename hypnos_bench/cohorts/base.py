@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hypnos_bench.errors import RecordingError
 from hypnos_bench.signals.base import Derivation as Derivation
 from hypnos_bench.signals.base import Signal, SignalFile
-from hypnos_bench.spec import EPOCH_S, SplitSpec, digest, files_fingerprint
+from hypnos_bench.spec import EPOCH_S, SplitSpec, digest, files_fingerprint, files_sha256
 
 STAGES = ("W", "N1", "N2", "N3", "R")
 """Names of stage codes 0..4; -1 is unscored, movement or unknown."""
@@ -157,7 +157,7 @@ class Recording:
     def label_fingerprint(self) -> str:
         """Content fingerprint of the annotations, and of which of them must not be used."""
         try:
-            files = files_fingerprint(self.labels.files)
+            files = files_sha256(self.labels.files)
         except OSError:
             return digest({"unreadable": self.id})
         return digest({"files": files, "unusable": dict(self.unusable)})
@@ -165,10 +165,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A recording that was found but cannot take part, and why."""
+    """A recording that was found but cannot take part, and why.
+
+    `transient` marks a fault of the moment (a network drive that stalled): the recording is tried again next time.
+    """
 
     recording: str
     reason: str
+    transient: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,8 @@ class CohortCard:
         Default encoders.
     simulated : bool
         True when no person was ever recorded; every output says so.
+    persons_assumed : bool
+        True when nothing says who was recorded and every recording counts as its own person; every output says so.
     licence, source, note : str
     """
 
@@ -195,6 +201,7 @@ class CohortCard:
     split: SplitSpec = SplitSpec()
     encoders: tuple[str, ...] = ("hypnos",)
     simulated: bool = False
+    persons_assumed: bool = False
     licence: str = ""
     source: str = ""
     note: str = ""
@@ -244,4 +251,4 @@ class CohortSource(Protocol):
 
 def n_epochs(duration_s: float) -> int:
     """Whole 30-s epochs in a recording."""
-    return int(duration_s // EPOCH_S)
+    return int((duration_s + 1e-6) // EPOCH_S)  # 2700 records of 0.7 s are 1889.9999999999998 s

@@ -52,6 +52,14 @@ class DemoSource:
         """The card."""
         return CARD
 
+    def pending(self, options: CohortOptions) -> str | None:
+        """Line that says what opening will write, or ``None`` when the cohort is in the cache."""
+        home = (options.cache or default_cache()) / self._settings.name
+        if home.exists():
+            return None
+        nights = self._settings.n_persons + self._settings.n_second_visits
+        return f"simulating {nights} nights into {home}, once (the default cohort takes 1 GB and half a minute)"
+
     def open(self, options: CohortOptions) -> Cohort:
         """Simulate the cohort if it is not in the cache yet, then scan it.
 

@@ -71,9 +71,9 @@ class EdfFolder:
             recordings.append(_recording(stem, path, files, pattern.person(stem), root, options.mains_hz or 50.0))
             if len(files) > 1:
                 several.append(f"{stem} (used {files[0].name}, not {', '.join(f.name for f in files[1:])})")
-        card = CARD
+        card = replace(CARD, persons_assumed=options.person_pattern is None)
         if several:
-            card = replace(CARD, note=f"{CARD.note} Several scoring files for: {'; '.join(sorted(several))}.")
+            card = replace(card, note=f"{CARD.note} Several scoring files for: {'; '.join(sorted(several))}.")
         return Cohort(card, by_id(recordings), tuple(sorted(excluded, key=lambda e: e.recording)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,11 @@ from hypnos_bench.signals.base import Signal
 
 
 def read_usable(
-    recording: Recording, channels: Iterable[str], *, gaps: bool = False
+    recording: Recording,
+    channels: Iterable[str],
+    *,
+    gaps: bool = False,
+    min_rate_hz: Callable[[str], float] = lambda channel: 1.0,
 ) -> tuple[dict[str, Signal], dict[str, str]]:
     """Read the channels that can be used.
 
@@ -24,6 +28,8 @@ def read_usable(
         Canonical names, in the order wanted.
     gaps : bool
         Whether the encoder can deal with samples that are not finite; otherwise one makes a channel unusable.
+    min_rate_hz : callable
+        Channel to the lowest native rate that the encoder takes.
 
     Returns
     -------
@@ -45,14 +51,14 @@ def read_usable(
             signal = recording.signal(channel)
         except RecordingError:
             raise
-        except DataError as error:  # electrodes whose difference cannot be taken
+        except DataError as error:  # no calibration, or electrodes whose difference cannot be taken
             skipped[channel] = str(error)
             continue
         if signal is None:
             skipped[channel] = "absent"
             continue
         known = signal.values[np.isfinite(signal.values)] if gaps else signal.values
-        reason = check_channel(replace(signal, values=known))
+        reason = check_channel(replace(signal, values=known), min_rate_hz(channel))
         if reason is None:
             signals[channel] = signal
         else:

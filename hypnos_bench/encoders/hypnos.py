@@ -15,6 +15,7 @@ from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
 from hypnos_bench.encoders.channels import nothing_usable, read_usable
 from hypnos_bench.errors import DataError, RecordingError
+from hypnos_bench.signals.base import Signal
 from hypnos_bench.spec import digest, file_sha256
 from hypnos_bench.store.atomic import atomic_write
 
@@ -28,6 +29,9 @@ TAU_S = 60.0
 
 UNTRAINED_SEED = 0
 
+UNBOUNDED_CHUNK_TOKENS = 2048
+"""Where the context of a bundle without windows is cut: the published package's default on a CPU."""
+
 _HOW_TO_GET = "hf download joncarter/hypnos hypnos.safetensors --local-dir DIR, then --weights DIR/hypnos.safetensors"
 
 
@@ -35,7 +39,8 @@ class HypnosEncoder:
     """Frozen Hypnos: one row per second of signal, by modality or averaged over the modalities present.
 
     By default the context runs through the whole recording (``context`` "continuous"): chunks, as the published
-    package cuts them, disturb the minutes after each cut. ``--chunk-tokens`` brings them back.
+    package cuts them, disturb the minutes after each cut. ``--chunk-tokens`` brings them back. A bundle with a layer
+    that sees the whole past is always cut, at the package's 2048 tokens, since its memory would grow with the night.
     """
 
     id = "hypnos"
@@ -59,7 +64,6 @@ class HypnosEncoder:
             When the weights are missing or no Hypnos bundle. There is no fallback.
         """
         metadata = self._metadata
-        chunked = self.options.chunk_tokens is not None
         return EncoderCard(
             id=self.id,
             title=self.title,
@@ -72,8 +76,8 @@ class HypnosEncoder:
             missing="an absent or unusable channel is left out: it takes no part in attention or in the mean",
             weights=_sha256(self._bundle, *_state(self._bundle)),
             settings={
-                "context": "chunked" if chunked else "continuous",
-                "chunk_tokens": self.options.chunk_tokens,
+                "context": "continuous" if self._chunk_tokens is None else "chunked",
+                "chunk_tokens": self._chunk_tokens,
                 "modalities": self.options.modalities,
                 "filters": "zero-phase" if self.options.zero_phase else "causal",
                 "tau_s": TAU_S,
@@ -83,6 +87,13 @@ class HypnosEncoder:
             licence=self.licence,
             note=self.note,
         )
+
+    @property
+    def _chunk_tokens(self) -> int | None:
+        """Tokens per chunk, or ``None`` for one continuous context."""
+        config = self._metadata.config
+        unbounded = any(config.window(layer) is None for layer in range(config.temporal_depth))
+        return self.options.chunk_tokens or (UNBOUNDED_CHUNK_TOKENS if unbounded else None)
 
     @property
     def device_line(self) -> str:
@@ -97,15 +108,30 @@ class HypnosEncoder:
         Raises
         ------
         RecordingError
-            When no channel is usable, or one cannot be read or filtered.
+            When no channel is usable, or one cannot be read, filtered or tokenised.
+        DataError
+            When the accelerator runs out of memory.
         """
+        import torch
+
+        from hypnos_bench.hypnos.preprocess import min_rate_hz
+
+        signals, skipped = read_usable(recording, _channels(self._metadata), min_rate_hz=min_rate_hz)
+        if not signals:
+            raise nothing_usable(recording, skipped)
+        try:
+            return self._encode(recording, signals, skipped)
+        except torch.OutOfMemoryError as error:
+            raise DataError(
+                f"{recording.id}: device {self.options.device} ran out of memory; use --device cpu, or --workers 1"
+            ) from error
+
+    def _encode(self, recording: Recording, signals: dict[str, Signal], skipped: dict[str, str]) -> Embedding:
         from hypnos_bench.hypnos.infer import embed, tokenize
         from hypnos_bench.hypnos.preprocess import preprocess_channels
 
         model, tokenizers, metadata = self._loaded
-        signals, skipped = read_usable(recording, _channels(metadata))
-        if not signals:
-            raise nothing_usable(recording, skipped)
+        made_from = {m.name: signals[m.channels[0]].source for m in metadata.modalities if m.channels[0] in signals}
         try:
             ready = preprocess_channels(
                 signals,
@@ -114,12 +140,11 @@ class HypnosEncoder:
                 causal=not self.options.zero_phase,
                 tau_seconds=TAU_S,
             )
+            signals.clear()  # a night of raw signals is not needed any more
+            tokens, mask, channel_ids = tokenize(tokenizers, metadata, ready)
         except DataError as error:
             raise RecordingError(recording.id, str(error)) from error
-        made_from = {m.name: signals[m.channels[0]].source for m in metadata.modalities if m.name in ready}
-        signals.clear()  # a night of raw signals is not needed any more
-        tokens, mask, channel_ids = tokenize(tokenizers, metadata, ready)
-        chunk = self.options.chunk_tokens
+        chunk = self._chunk_tokens
         arrays = embed(
             model,
             tokens,

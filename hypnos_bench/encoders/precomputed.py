@@ -16,7 +16,7 @@ from hypnos_bench.encoders.arrays import SUFFIXES, read_arrays
 from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
 from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.registry import did_you_mean
-from hypnos_bench.spec import EPOCH_S, digest, files_fingerprint
+from hypnos_bench.spec import EPOCH_S, digest, file_sha256
 from hypnos_bench.store.atomic import safe_name
 
 CARD_FILE = "card.json"
@@ -36,6 +36,8 @@ class PrecomputedEncoder:
     rule is one row per 30-s epoch from the start.
     """
 
+    title = "Precomputed embeddings"
+
     def __init__(self, options: EncoderOptions) -> None:
         self.folder = options.embeddings
         if self.folder is not None and not self.folder.is_dir():
@@ -47,7 +49,7 @@ class PrecomputedEncoder:
         stated = self._stated
         return EncoderCard(
             id="precomputed",
-            title=str(stated.get("title", "Precomputed embeddings")),
+            title=str(stated.get("title", self.title)),
             version="1",
             step_s=None,
             window_s=None,
@@ -100,7 +102,7 @@ class PrecomputedEncoder:
         files = self._files()
         if not files:
             raise DataError(f"{self.folder}: holds no {', '.join(SUFFIXES)} file; one per recording id is expected")
-        return digest({path.name: files_fingerprint([path]) for path in files})
+        return digest({path.name: file_sha256(path) for path in files})
 
     def _file(self, recording: Recording) -> Path:
         if self.folder is None:

@@ -7,6 +7,7 @@ package ``hypnos`` does it. The default path is causal, apart from the start val
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -59,16 +60,22 @@ class MetadataLike(Protocol):
     def modalities(self) -> Sequence[ModalityLike]: ...  # noqa: D102
 
 
-def check_channel(signal: Signal) -> str | None:
+def min_rate_hz(channel: str) -> float:
+    """Lowest native rate at which a canonical channel is worth embedding: 32 Hz, or 4 Hz for belts."""
+    return 4.0 if channel in ("ABD", "THX") else 32.0
+
+
+def check_channel(signal: Signal, min_rate_hz: float = 1.0) -> str | None:
     """Say in one line why a channel must not be embedded, or return ``None`` when nothing speaks against it.
 
-    A non-finite sample would spread over everything after it; a flat line carries nothing but would count as present.
+    A non-finite sample would spread over everything after it; a flat line carries nothing but would count as present;
+    below `min_rate_hz` (:func:`min_rate_hz`) the band that a model looks at is not in the signal.
     """
     values = signal.values
     if len(values) == 0:
         return f"{signal.source}: empty"
-    if signal.rate_hz < 1:
-        return f"{signal.source}: sampled at {signal.rate_hz:g} Hz, less than 1 Hz"
+    if signal.rate_hz < min_rate_hz:
+        return f"{signal.source}: sampled at {signal.rate_hz:g} Hz, at least {min_rate_hz:g} Hz are needed"
     seconds = len(values) / signal.rate_hz
     if seconds < MIN_SECONDS:
         return f"{signal.source}: {seconds:g} s long, at least {MIN_SECONDS} s are needed"
@@ -115,7 +122,8 @@ def preprocess_channels(
 
     Notes
     -----
-    The native rate is cut to whole hertz, as the published package does: a channel at 99.5 Hz counts as 99 Hz.
+    Rates are taken as they are. The published package cuts them to whole hertz, so that a channel at 99.5 Hz is
+    145 s too long after eight hours and its epochs drift; only `preprocess_edf` keeps that, for equal results.
     """
     ready = {}
     for modality in metadata.modalities:
@@ -173,17 +181,22 @@ def preprocess_edf(
         derivation = montage.get(modality.channels[0])
         if derivation is None:
             continue
-        signal = file.read(derivation.plus)  # one channel in memory at a time
+        signal = _at_whole_hertz(file.read(derivation.plus))  # one channel in memory at a time
         if derivation.minus is not None:
-            signal = difference(signal, file.read(derivation.minus))
+            signal = difference(signal, _at_whole_hertz(file.read(derivation.minus)))
         ready[modality.name] = _preprocess(signal, modality, notch_freq, causal, tau_seconds)
     return ready
+
+
+def _at_whole_hertz(signal: Signal) -> Signal:
+    """The signal with its rate cut to whole hertz, as the published package reads it."""
+    return replace(signal, rate_hz=float(int(signal.rate_hz)))
 
 
 def _preprocess(
     signal: Signal, modality: ModalityLike, notch_hz: float, causal: bool, tau_s: float
 ) -> NDArray[np.float32]:
-    native_hz, rate_hz = int(signal.rate_hz), modality.sample_rate
+    native_hz, rate_hz = signal.rate_hz, modality.sample_rate
     if len(signal.values) == 0 or native_hz < 1:
         raise DataError(f"{signal.source}: {len(signal.values)} samples at {signal.rate_hz:g} Hz cannot be filtered")
     sections = _sections(modality, notch_hz)

@@ -9,6 +9,10 @@ from hypnos_bench.report.comparison import FEW_PERSONS, Comparison, Count, Row, 
 
 SIMULATED = "simulated: no person was ever recorded; these numbers say nothing about people"
 MARKS = {"untrained": "untrained: random weights, a control and no trained model"}
+ASSUMED = (
+    "every recording counts as its own person: somebody recorded twice would be trained and tested on; "
+    "say who is who with --person-pattern"
+)
 SHOWN = 3
 """How many reasons a terminal shows; reports show all."""
 
@@ -82,6 +86,8 @@ def warnings(comparison: Comparison) -> list[str]:
             f"far too few persons for a result: {span(total)} in all, {span(tested)} tested "
             f"(fewer than {FEW_PERSONS}); read this as a check that the pipeline runs"
         )
+    if any(cell.n.get("persons_assumed") for row in comparison.rows for cell in comparison.cells_of(row)):
+        found.append(ASSUMED)
     if len(set(_tests(comparison).values())) > 1:
         found.append("the rows are not scored on the same recordings: compare them with care")
     return found

@@ -73,5 +73,13 @@ class SignalFile(Protocol):
         ...
 
     def read(self, label: str) -> Signal:
-        """Read one channel by its exact label. Raises ``RecordingError`` when it cannot be read whole."""
+        """Read one channel by its exact label.
+
+        Raises
+        ------
+        RecordingError
+            When it cannot be read whole: the file is not to be trusted.
+        DataError
+            When only this channel cannot be used.
+        """
         ...

@@ -104,8 +104,8 @@ def resolve_montage(
 def difference(plus: Signal, minus: Signal) -> Signal:
     """Take `plus` minus `minus` at the rate of `plus`, cut to the shorter.
 
-    As in the published Hypnos package, rates are cut to whole hertz and `minus` is resampled by polyphase filtering
-    when they differ. Unlike it, a `minus` in another unit of voltage is converted first.
+    As in the published Hypnos package, `minus` is resampled by polyphase filtering when the rates differ. Unlike it,
+    rates need not be whole hertz, and a `minus` in another unit of voltage is converted first.
 
     Raises
     ------
@@ -113,10 +113,9 @@ def difference(plus: Signal, minus: Signal) -> Signal:
         When either is sampled below 1 Hz.
     """
     source = f"{plus.source} - {minus.source}"
-    plus_hz, minus_hz = int(plus.rate_hz), int(minus.rate_hz)
-    if not plus_hz or not minus_hz:
+    if plus.rate_hz < 1 or minus.rate_hz < 1:
         raise DataError(f"{source}: sampled at {plus.rate_hz:g} and {minus.rate_hz:g} Hz; both must be at least 1 Hz")
-    other = polyphase(minus.values, minus_hz, plus_hz)
+    other = polyphase(minus.values, minus.rate_hz, plus.rate_hz)
     unit, other_unit = (_MICROVOLTS.get(signal.unit.casefold()) for signal in (plus, minus))
     if unit is not None and other_unit is not None and unit != other_unit:
         other = other * (other_unit / unit)

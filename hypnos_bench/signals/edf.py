@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hypnos_bench.errors import RecordingError
+from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.signals.base import Channel, Signal
 from hypnos_bench.signals.edf_header import EdfChannel, EdfHeader, pread_record_range, read_header
 
@@ -92,15 +92,17 @@ class EdfFile:
         Raises
         ------
         RecordingError
-            When there is no such channel, it has no calibration, or the file cannot be read to its end.
+            When there is no such channel, or the file cannot be read to its end.
+        DataError
+            When this channel has no calibration.
         """
         h = self._header
         channel = next((c for c in h.channels if c.label == label), None)
         if channel is None:
             labels = ", ".join(c.label for c in h.channels) or "none"
             raise RecordingError(self._path.name, f"no channel {label!r}; the file has: {labels}")
-        if channel.fault is not None:
-            raise RecordingError(self._path.name, f"channel {label!r} cannot be used: {channel.fault}")
+        if channel.fault is not None:  # one channel's fault: the others stay usable
+            raise DataError(f"{self._path.name}: channel {label!r} cannot be used: {channel.fault}")
         # The header was checked against the file's size, so this cannot exceed a few times that size.
         values = np.empty((h.n_records, channel.per_record))
         for first, rows in _blocks(self._path, h, channel):

@@ -32,20 +32,19 @@ def polyphase(values: NDArray[Any], from_hz: float, to_hz: float) -> NDArray[Any
     """
     if not (0 < from_hz < np.inf and 0 < to_hz < np.inf):
         raise ValueError(f"cannot resample from {from_hz} Hz to {to_hz} Hz: rates must be positive")
-    if from_hz == to_hz:
+    ratio = _rational(to_hz) / _rational(from_hz)
+    if ratio == 1:
         return values
     from scipy.signal import resample_poly
 
-    ratio = _rational(to_hz) / _rational(from_hz)
     resampled: NDArray[Any] = resample_poly(values, ratio.numerator, ratio.denominator, axis=0)
     return resampled.astype(values.dtype, copy=False)
 
 
 def resample(values: NDArray[Any], from_hz: float, to_hz: float) -> NDArray[Any]:
     """Resample with `polyphase`; float32 when the rate changes, the very same array when it does not."""
-    if from_hz == to_hz:
-        return values
-    return polyphase(values, from_hz, to_hz).astype(np.float32)
+    resampled = polyphase(values, from_hz, to_hz)
+    return values if resampled is values else resampled.astype(np.float32)
 
 
 def _rational(rate_hz: float) -> Fraction:

@@ -53,6 +53,19 @@ def atomic_write(path: Path, content: bytes | Callable[[Path], None], *, instead
         raise DataError(f"{path}: cannot be written ({reason}); make room or choose another {instead}") from error
 
 
+def check_writable(folder: Path, *, instead: str = "--results DIR") -> None:
+    """Find out before hours of work that a folder cannot be written; it is made when it is not there.
+
+    Raises
+    ------
+    DataError
+        As :func:`atomic_write`.
+    """
+    trial = folder / f".trial-{os.getpid()}"
+    atomic_write(trial, b"", instead=instead)
+    remove(trial)
+
+
 def remove(path: Path) -> None:
     """Delete a stored file if it is there. Raises ``DataError`` when the file system refuses."""
     try:

@@ -262,13 +262,23 @@ class CellStore:
         paths = sorted(self.folder.glob(f"*/*/*/*-{key[:12]}.json")) if len(key) == 64 and key.isalnum() else []
         return self._load_as(paths[0], key) if paths else None
 
-    def paths(self) -> list[Path]:
-        """Every cell file, sorted."""
-        return sorted(p for p in self.folder.glob("*/*/*/*.json") if not p.name.startswith("."))
+    def paths(self, cohort: str = "*", task: str = "*") -> list[Path]:
+        """Every cell file, sorted; of one cohort or task when given."""
+        return sorted(p for p in self.folder.glob(f"{cohort}/{task}/*/*.json") if not p.name.startswith("."))
 
     def all(self) -> Iterator[Cell]:
         """Every cell in the order of paths. Raises as :meth:`load` at the first bad one."""
         return (self.load(path) for path in self.paths())
+
+    def readable(self, cohort: str = "*", task: str = "*") -> tuple[list[Cell], list[str]]:
+        """Every cell that can be read, and a line about each that cannot: one bad file must not hide the others."""
+        cells, problems = [], []
+        for path in self.paths(cohort, task):
+            try:
+                cells.append(self.load(path))
+            except (DataError, IntegrityError) as error:
+                problems.append(str(error))
+        return cells, problems
 
     def _load_as(self, path: Path, key: str) -> Cell:
         cell = self.load(path)

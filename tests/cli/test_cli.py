@@ -21,6 +21,12 @@ def test_help_has_examples_and_every_command(capsys):
         assert word in text
 
 
+def test_help_after_the_list_command_was_imported(capsys):
+    assert run_command(["list", "heads"]) == 0
+    assert run_command(["--help"]) == 0
+    assert "Examples:" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["run", "embed", "report", "list", "show"])
 def test_every_command_has_examples(name, capsys):
     assert run_command([name, "--help"]) == 0
@@ -123,3 +129,31 @@ def test_config_mistakes_name_the_key(tmp_path, capsys, text, message):
     (tmp_path / "run.toml").write_text(text + "\n")
     assert run_command(["run", "staging", "--cohort", "demo", "--config", "run.toml"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_list_encoders_has_titles(capsys, monkeypatch):
+    from hypnos_bench.encoders.registry import ENCODERS
+
+    monkeypatch.setitem(ENCODERS._builtin, "plug-in", "builtins:object")  # an encoder class without a title
+    assert run_command(["list", "encoders", "--json"]) == 0
+    titles = {row["id"]: row["title"] for row in json.loads(capsys.readouterr().out)}
+    assert titles.pop("plug-in") == ""
+    assert {"hypnos", "features", "precomputed"} <= set(titles)
+    assert all(titles.values())
+
+
+def test_list_tasks_shows_the_good_ones_beside_broken_ones(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "good.toml").write_text('id = "good"\nextends = "staging"\n')
+    (folder / "typo.toml").write_text('id = "typo"\nextends = "stagin"\n')
+    (folder / "torn.toml").write_text("id = \n")
+    assert run_command(["list", "tasks", "--tasks-dir", "mine", "--json"]) == 2
+    out, err = capsys.readouterr()
+    ids = {row["id"] for row in json.loads(out)}
+    assert {"good", "staging", "af"} <= ids
+    assert ids.isdisjoint({"typo", "torn"})
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert "torn.toml" in lines[0]
+    assert "typo.toml" in lines[1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hypnos_bench.errors import DataError, RecordingError
-from hypnos_bench.hypnos.preprocess import check_channel, preprocess_channels, preprocess_edf
+from hypnos_bench.hypnos.preprocess import check_channel, min_rate_hz, preprocess_channels, preprocess_edf
 from hypnos_bench.signals.base import Signal
 from hypnos_bench.signals.channels import ALIASES
 from hypnos_bench.signals.edf_writer import write_edf
@@ -216,8 +216,25 @@ def test_unknown_preprocessing():
         ([1.0, np.nan, 2.0] * 400, 100.0, "C3 - M2: 400 of 1200 samples are not finite"),
         ([1.0, np.inf, -np.inf] * 400, 100.0, "C3 - M2: 800 of 1200 samples are not finite"),
         ([-3.5] * 1200, 100.0, "C3 - M2: constant (-3.5 uV), not connected"),
-        (np.arange(600), 0.5, "C3 - M2: sampled at 0.5 Hz, less than 1 Hz"),
+        (np.arange(600), 0.5, "C3 - M2: sampled at 0.5 Hz, at least 1 Hz are needed"),
     ],
 )
 def test_check_channel(values, rate_hz, reason):
     assert check_channel(Signal(np.asarray(values, dtype=np.float64), rate_hz, "uV", "C3 - M2")) == reason
+
+
+@pytest.mark.parametrize("rate_hz", [99.5, 199.8, 49.999999999])
+def test_channels_at_fractional_rates_keep_their_length(rate_hz):
+    seconds = 3600
+    values = np.random.default_rng(0).normal(size=round(rate_hz * seconds))
+    ready = preprocess_channels({"C3": Signal(values, rate_hz, "uV", "C3")}, METADATA)
+    (name,) = ready
+    rate = next(m.sample_rate for m in METADATA.modalities if m.name == name)
+    assert len(ready[name]) / rate == pytest.approx(seconds, abs=0.1)
+
+
+def test_a_channel_too_slow_for_its_band_is_refused():
+    slow = Signal(np.arange(600.0), 1.0, "uV", "EEG")
+    assert check_channel(slow) is None
+    assert "sampled at 1 Hz, at least 32 Hz are needed" in check_channel(slow, min_rate_hz("C3"))
+    assert check_channel(Signal(np.arange(600.0), 10.0, "", "ABD"), min_rate_hz("ABD")) is None

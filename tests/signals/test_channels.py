@@ -148,7 +148,8 @@ def test_difference_at_two_rates_equals_the_published_package(plus_hz, minus_hz)
             return (plus_hz, minus_hz)[index]
 
     expected = edf.load_psg_channels(Reader(["ChinR", "ChinL"]), ["Chin"])["Chin"].signal
-    result = difference(signal(plus, plus_hz), signal(minus, minus_hz))
+    # The package cuts rates to whole hertz before it takes the difference.
+    result = difference(signal(plus, int(plus_hz)), signal(minus, int(minus_hz)))
     np.testing.assert_array_equal(result.values, expected)
 
 
@@ -160,3 +161,15 @@ def test_units_of_voltage_are_matched():
 def test_difference_needs_a_hertz():
     with pytest.raises(DataError, match="C3 - M2: sampled at 128 and 0.5 Hz"):
         difference(signal([1.0]), signal([1.0], 0.5, source="M2"))
+
+
+@pytest.mark.parametrize("plus_hz", [99.5, 85.33, 49.999999999])
+def test_difference_of_fractional_rates_does_not_drift(plus_hz):
+    seconds = 600
+    n_plus, n_minus = round(plus_hz * seconds), 128 * seconds
+    t_plus, t_minus = np.arange(n_plus) / plus_hz, np.arange(n_minus) / 128
+    slow = 2 * np.pi * 0.5
+    result = difference(signal(np.sin(slow * t_plus), plus_hz), signal(np.sin(slow * t_minus), 128.0))
+    middle = slice(int(5 * plus_hz), -int(5 * plus_hz))
+    assert abs(len(result.values) / plus_hz - seconds) < 0.1
+    assert np.abs(result.values[middle]).max() < 0.02  # a drift of a second would give up to 2

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hypnos_bench.errors import RecordingError
+from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.signals.edf import EdfFile, read_edf_annotations
 from hypnos_bench.signals.edf_writer import write_edf
 
@@ -154,8 +154,9 @@ def test_one_channel_without_calibration_does_not_spoil_the_others(edf):
     file = EdfFile(edf)
     assert [c.label for c in file.channels()] == ["C3", "ECG"]
     np.testing.assert_array_equal(file.read("C3").values, before)
-    with pytest.raises(RecordingError, match="channel 'ECG' cannot be used: it has no calibration"):
+    with pytest.raises(DataError, match="channel 'ECG' cannot be used: it has no calibration") as error:
         file.read("ECG")
+    assert not isinstance(error.value, RecordingError)  # the recording stays usable
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_one_channel_without_calibration_does_not_spoil_the_others(edf):
 )
 def test_channel_faults(edf, field, text, message):
     patch(edf, field[0], text, field[1])
-    with pytest.raises(RecordingError, match=message):
+    with pytest.raises(DataError, match=message):
         EdfFile(edf).read("C3")
     assert len(EdfFile(edf).read("ECG").values) == 2000
 
@@ -278,7 +279,7 @@ def test_damaged_bytes_give_one_line_or_whole_channels(edf_plus, damage):
             values = file.read(channel.label).values
             assert len(values) == channel.n_samples
             assert np.isfinite(values).all()
-    except RecordingError as error:
+    except DataError as error:
         refusal = str(error)
     finally:
         edf_plus.write_bytes(sound)

@@ -67,11 +67,13 @@ class FeaturesEncoder:
     (triangular, centred). The last two look at the whole recording, so rows are not causal.
     """
 
+    title = "Classical features"
+
     def __init__(self, options: EncoderOptions) -> None:
         del options  # nothing to choose
         self._card = EncoderCard(
             id="features",
-            title="Classical features",
+            title=self.title,
             version="1",
             step_s=EPOCH_S,
             window_s=None,
