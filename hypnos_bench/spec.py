@@ -215,18 +215,22 @@ def files_sha256(paths: Sequence[Path]) -> str:
     return digest([file_sha256(path) for path in paths])
 
 
-def files_fingerprint(paths: Sequence[Path], block: int = 4096, blocks: int = 16) -> str:
-    """Cheap content fingerprint of signals: sizes, first and last 64 KiB, and `blocks` samples between.
+def files_fingerprint(paths: Sequence[Path], whole: int = 32 * 2**20, block: int = 4096, blocks: int = 16) -> str:
+    """Content fingerprint of signals: files up to `whole` bytes in full, larger ones by samples.
 
-    Names and times are left out, so that a copy elsewhere has the same fingerprint. Terabytes of
-    samples are not read twice for this; a small edit in the middle of a file goes unseen, so labels,
-    which people do edit, are hashed whole (:func:`files_sha256`).
+    Of a larger file it takes the size, the first and last 64 KiB, and `blocks` pieces between: terabytes
+    are not read twice for this, but a small edit in the middle goes unseen. Labels, which people do edit,
+    are always hashed whole (:func:`files_sha256`). Names and times are left out, so that a copy elsewhere
+    has the same fingerprint.
     """
     total = hashlib.sha256()
     for path in paths:
         size = path.stat().st_size
         total.update(f"{size};".encode())
         with path.open("rb") as handle:
+            if size <= whole:
+                total.update(hashlib.file_digest(handle, "sha256").digest())
+                continue
             total.update(handle.read(65536))
             for i in range(1, blocks + 1):
                 handle.seek(size * i // (blocks + 1))

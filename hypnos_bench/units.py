@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypnos_bench.cohorts.base import STAGES, Recording, RhythmSpan
-from hypnos_bench.encoders.base import Embedding
+from hypnos_bench.encoders.base import Embedding, mean_over_modalities
 from hypnos_bench.errors import RecordingError, UsageError
 from hypnos_bench.spec import TaskSpec
 
@@ -125,25 +125,13 @@ def pool(embedding: Embedding, start_s: NDArray[np.float64], unit_s: float, shif
     count = round(rows_per_unit)
     if count < 1 or abs(rows_per_unit - count) > 1e-6:
         raise UsageError(f"embedding rows of {embedding.step_s:g} s do not divide units of {unit_s:g} s")
-    frames = mean_over_modalities(embedding)
+    frames = mean_over_modalities(embedding.arrays)
     first = np.ceil((start_s - embedding.start_s) / embedding.step_s - 0.5 - 1e-6).astype(np.int64) + shift_rows
     whole = (first >= 0) & (first + count <= len(frames))
     x = np.full((len(start_s), frames.shape[1]), np.nan, dtype=np.float32)
     rows = first[whole][:, None] + np.arange(count)
     x[whole] = frames[rows].mean(axis=1, dtype=np.float32)
     return x
-
-
-def mean_over_modalities(embedding: Embedding) -> NDArray[np.float32]:
-    """Average of all modality arrays, shape (n_rows, dim) float32."""
-    arrays = list(embedding.arrays.values())
-    if len({a.shape for a in arrays}) != 1:
-        raise UsageError(f"modalities of different shapes cannot be averaged: {sorted({a.shape for a in arrays})}")
-    total: NDArray[np.float32] = arrays[0].astype(np.float32)
-    for array in arrays[1:]:
-        total += array
-    total /= len(arrays)
-    return total
 
 
 def make_units(task: TaskSpec, recording: Recording, labels: UnitLabels, embedding: Embedding, lag_rows: int) -> Units:

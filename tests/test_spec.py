@@ -104,12 +104,23 @@ def test_nan_and_paths_stay_out_of_specs(tmp_path):
         canonical_json({"a": tmp_path})
 
 
-def test_fingerprint_follows_content_not_names(tmp_path):
+@pytest.mark.parametrize("whole", [0, 2**25])
+def test_fingerprint_follows_content_not_names(tmp_path, whole):
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"x" * 1_000_000)
     two.write_bytes(b"x" * 1_000_000)
-    assert files_fingerprint([one]) == files_fingerprint([two])
+    assert files_fingerprint([one], whole) == files_fingerprint([two], whole)
     two.write_bytes(b"x" * 999_999 + b"y")
-    assert files_fingerprint([one]) != files_fingerprint([two])
+    assert files_fingerprint([one], whole) != files_fingerprint([two], whole)
     two.write_bytes(b"x" * 999_999)
-    assert files_fingerprint([one]) != files_fingerprint([two])
+    assert files_fingerprint([one], whole) != files_fingerprint([two], whole)
+
+
+def test_smaller_files_are_hashed_whole(tmp_path):
+    path = tmp_path / "array.npz"
+    content = bytearray(b"x" * 800_000)
+    path.write_bytes(content)
+    before = files_fingerprint([path])
+    content[70_000] = ord("y")
+    path.write_bytes(content)
+    assert files_fingerprint([path]) != before

@@ -5,8 +5,6 @@ There are no signals: the encoder ``precomputed`` reads X, this cohort reads y.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from hypnos_bench.cohorts.base import (
 )
 from hypnos_bench.cohorts.scan import PersonPattern, by_id, nothing_found, require_root, split_repeated, walk_files
 from hypnos_bench.errors import RecordingError
+from hypnos_bench.signals.arrays import npz_headers, read_arrays
 from hypnos_bench.signals.base import Channel, Signal
 from hypnos_bench.spec import EPOCH_S, SplitSpec
 
@@ -37,8 +36,6 @@ MAX_EPOCHS = 100_000
 MAX_X_BYTES = 2 * 1024**3
 """Unpacked size of X: 100,000 epochs of 5,000 float32 columns."""
 
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError)
-"""What a damaged, encrypted or foreign archive raises."""
 
 CARD = CohortCard(
     id="array-folder",
@@ -204,30 +201,17 @@ def stage_codes(y: NDArray[np.generic], recording: str, name: str) -> NDArray[np
 
 def _headers(recording: str, path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]]:
     """Shape and type of every array in the archive, without unpacking them."""
-    headers = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if not member.endswith(".npy"):
-                    continue
-                with archive.open(member) as handle:
-                    version = np.lib.format.read_magic(handle)
-                    read = np.lib.format.read_array_header_1_0
-                    if version != (1, 0):
-                        read = np.lib.format.read_array_header_2_0
-                    shape, _, dtype = read(handle)
-                headers[member.removesuffix(".npy")] = (shape, dtype)
-    except _UNREADABLE as error:
+        return npz_headers(path)
+    except (ValueError, OSError) as error:
         raise RecordingError(recording, f"{path.name}: not a readable .npz: {error}") from error
-    return headers
 
 
 def _read(recording: str, path: Path, name: str) -> NDArray[np.generic]:
     epochs_in(recording, path)  # bounds the size before anything is unpacked
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            array: NDArray[np.generic] = archive[name]
-    except _UNREADABLE as error:
+        array: NDArray[np.generic] = read_arrays(path, (name,))[name]
+    except (ValueError, OSError) as error:
         raise RecordingError(recording, f"{path.name}: {name} cannot be read: {error}") from error
     return array
 

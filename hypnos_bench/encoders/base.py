@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypnos_bench.cohorts.base import Recording
+from hypnos_bench.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Embedding:
     ----------
     arrays : mapping of str to ndarray, each of shape (n_rows, dim)
         One per modality, or one under ``"mean"`` when modalities were averaged, float16 or float32.
-        All share row times; widths may differ for encoders whose modalities are concatenated.
+        All share row times and width, since tasks average over them.
     start_s, step_s : float
         Row t stands for the stretch [start_s + t*step_s, start_s + (t+1)*step_s).
     channels : mapping of str to str
@@ -91,6 +92,24 @@ class Embedding:
     step_s: float
     channels: Mapping[str, str]
     skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+def mean_over_modalities(arrays: Mapping[str, NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
+    """Average the arrays of all modalities in float32, shape (n_rows, dim).
+
+    Raises
+    ------
+    UsageError
+        When they differ in shape.
+    """
+    several = list(arrays.values())
+    if len({a.shape for a in several}) != 1:
+        raise UsageError(f"modalities of different shapes cannot be averaged: {sorted({a.shape for a in several})}")
+    total: NDArray[np.float32] = several[0].astype(np.float32)
+    for array in several[1:]:
+        total += array
+    total /= np.float32(len(several))
+    return total
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hypnos_bench import __version__
 from hypnos_bench.cohorts.base import Recording
-from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
+from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions, mean_over_modalities
 from hypnos_bench.encoders.channels import nothing_usable, read_usable
 from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.signals.base import Signal
@@ -155,7 +154,7 @@ class HypnosEncoder:
             context="continuous" if chunk is None else "chunked",
         )
         if self.options.modalities == "mean":
-            arrays = {"mean": mean_over_modalities(arrays)}
+            arrays = {"mean": mean_over_modalities(arrays).astype(np.float16)}
         step_s = metadata.modalities[0].token_duration_sec
         return Embedding(arrays, 0.0, step_s, made_from, skipped)
 
@@ -211,14 +210,6 @@ class HypnosUntrained(HypnosEncoder):
 
             atomic_write(path, write, instead="--cache DIR")
         return path
-
-
-def mean_over_modalities(arrays: dict[str, NDArray[np.float16]]) -> NDArray[np.float16]:
-    """Average the float16 frames of all modalities in float32, back to float16, shape (n_rows, dim)."""
-    total = np.zeros(next(iter(arrays.values())).shape, np.float32)
-    for frames in arrays.values():
-        total += frames
-    return (total / np.float32(len(arrays))).astype(np.float16)
 
 
 def _channels(metadata: ModelMetadata) -> list[str]:

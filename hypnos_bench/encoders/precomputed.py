@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypnos_bench.cohorts.base import Recording
-from hypnos_bench.encoders.arrays import SUFFIXES, read_arrays
 from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
 from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.registry import did_you_mean
+from hypnos_bench.signals.arrays import SUFFIXES, read_arrays
 from hypnos_bench.spec import EPOCH_S, digest, file_sha256
 from hypnos_bench.store.atomic import safe_name
 

@@ -8,8 +8,8 @@ import pytest
 
 from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.encoders import hypnos as module
-from hypnos_bench.encoders.base import EncoderOptions
-from hypnos_bench.encoders.hypnos import HypnosEncoder, HypnosUntrained, mean_over_modalities
+from hypnos_bench.encoders.base import EncoderOptions, mean_over_modalities
+from hypnos_bench.encoders.hypnos import HypnosEncoder, HypnosUntrained
 from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.hypnos.infer import embed_edf
 from hypnos_bench.signals.base import Derivation

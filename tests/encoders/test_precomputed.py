@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from hypnos_bench.encoders.arrays import read_arrays
 from hypnos_bench.encoders.base import EncoderOptions
 from hypnos_bench.encoders.precomputed import PrecomputedEncoder, row_times
 from hypnos_bench.errors import DataError, RecordingError
+from hypnos_bench.signals.arrays import read_arrays
 from hypnos_bench.spec import digest
 
 X = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)

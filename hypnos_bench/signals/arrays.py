@@ -8,7 +8,8 @@ import lzma
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,18 +45,45 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     return _read_safetensors(path, wanted)
 
 
-def _read_npz(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def npz_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and type of every array of a ``.npz``, without unpacking them.
+
+    Raises
+    ------
+    ValueError
+        When the archive or a header is damaged. One line, without the path.
+    OSError
+        When the file cannot be opened.
+    """
+    headers = {}
+    with _archive(path) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name != info.filename:
+                with archive.open(info) as handle:
+                    shape, _, dtype = _npy_header(handle, name)
+                headers[name] = (shape, dtype)
+    return headers
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            arrays = {}
-            for name in wanted:
-                if name in members:
-                    with archive.open(members[name]) as handle:
-                        arrays[name] = _read_npy(handle, members[name].file_size, name)
-            return arrays
+            yield archive
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise ValueError(f"not a whole .npz file ({error})") from error
+
+
+def _read_npz(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    arrays = {}
+    with _archive(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        for name in wanted:
+            if name in members:
+                with archive.open(members[name]) as handle:
+                    arrays[name] = _read_npy(handle, members[name].file_size, name)
+    return arrays
 
 
 def _read_npy(handle: IO[bytes], size: int, name: str) -> NDArray[Any]:
