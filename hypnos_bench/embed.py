@@ -22,7 +22,7 @@ from typing import Any
 from hypnos_bench.cohorts.base import Exclusion, Recording
 from hypnos_bench.encoders.base import Encoder, EncoderOptions
 from hypnos_bench.encoders.registry import ENCODERS
-from hypnos_bench.errors import DataError, RecordingError
+from hypnos_bench.errors import DataError, RecordingError, is_transient
 from hypnos_bench.store.embeddings import EmbeddingStore
 
 _worker: tuple[Encoder, EmbeddingStore, bool] | None = None  # one per process, made by _start_worker
@@ -107,7 +107,7 @@ def _embed_one(encoder: Encoder, store: EmbeddingStore, recording: Recording, si
         fingerprint = recording.source_fingerprint()
         store.save(encoder.card, recording, fingerprint, encoder.encode(recording), simulated=simulated)
     except RecordingError as error:
-        return Exclusion(recording.id, error.reason)
+        return Exclusion(recording.id, error.reason, is_transient(error))
     except OSError as error:
         return Exclusion(recording.id, f"{recording.signals.path}: {error.strerror or error}", transient=True)
     return None
@@ -138,16 +138,19 @@ def _embed_in_worker(recording: Recording) -> Exclusion | None:
 
 
 @contextmanager
-def _sigint_ignored() -> Iterator[None]:
-    """Ctrl-C is the parent's to handle: a worker must not print a traceback of its own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread; a library caller elsewhere keeps the default
+def _sigint_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: it reaches this process afterwards, and workers started meanwhile never.
+
+    A worker must not print a traceback of its own; the parent ends it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_processes(
@@ -156,7 +159,7 @@ def _in_processes(
     context = multiprocessing.get_context("spawn")  # fork and torch do not mix
     pool = ProcessPoolExecutor(workers, context, _start_worker, setup)
     try:
-        with _sigint_ignored():  # processes start while recordings are submitted, and inherit this
+        with _sigint_held():  # processes start while recordings are submitted, and inherit this
             futures: list[Future[Exclusion | None]] = [pool.submit(_embed_in_worker, r) for r in todo]
         for future in as_completed(futures):
             yield future.result()

@@ -45,6 +45,16 @@ class RecordingError(DataError):
         return (type(self), (self.recording, self.reason))
 
 
+def is_transient(error: BaseException) -> bool:
+    """Whether a fault of the moment (a network drive that stalled) is behind an error: trying again helps."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return not isinstance(cause, (FileNotFoundError, IsADirectoryError, NotADirectoryError))
+        cause = cause.__cause__
+    return False
+
+
 class FitError(BenchError):
     """A head could not be fitted to convergence: the cell is saved as failed, never as a number."""
 

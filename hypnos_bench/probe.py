@@ -40,7 +40,7 @@ class Probe:
 class ProbeData:
     """Units of all usable recordings of one cohort under one encoder, in recording order."""
 
-    everyone: list[str]  # persons with labels, embedded or not: folds and draws are made of them
+    everyone: list[str]  # persons with labels, embedded or not: folds are made of them
     recordings: list[str]
     persons: list[str]  # per recording
     units: list[Units]
@@ -88,7 +88,7 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, SideF
         divided = folds(probe.cohort.id, data.everyone, spec.split)
         fits = []
         for fold in divided:
-            shown = draw(fold.train, spec.shots, spec.seed)
+            shown = draw(_embedded(data, fold), spec.shots, spec.seed)
             n["folds"].append(_fold_counts(data, fold, shown))
             fits.append(_fit(spec, probe, data, shown))
             selected.append({**fits[-1].selected, "certificate": asdict(fits[-1].certificate)})
@@ -103,10 +103,17 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, SideF
     return _cell(spec, probe, "ok", "", n, selected, scores, timing, divided), _side_file(probe.task, predictions)
 
 
+def _embedded(data: ProbeData, fold: Fold) -> list[str]:
+    """Training persons who can teach something. One who is missing leaves the order of the others as it is."""
+    there = set(data.persons)
+    found = [person for person in fold.train if person in there]
+    if not found:
+        raise FitError("no training person has an embedding; see the excluded recordings")
+    return found
+
+
 def _fit(spec: CellSpec, probe: Probe, data: ProbeData, persons: Sequence[str]) -> FittedHead:
     chosen = data.of(persons)
-    if not chosen:
-        raise FitError(f"none of the {len(persons)} drawn person(s) has an embedding; see the excluded recordings")
     sizes = [len(data.units[i].y) for i in chosen]
     y = np.concatenate([data.units[i].y for i in chosen])
     if (y == y[0]).all():  # heads refuse it too, but cannot name the class
@@ -192,7 +199,7 @@ def _exclusion(exclusion: Exclusion) -> dict[str, Any]:
 def _fold_counts(data: ProbeData, fold: Fold, shown: Sequence[str]) -> dict[str, int]:
     train, test = data.of(shown), data.of(fold.test)
     return {
-        "persons_available": len(fold.train),
+        "persons_available": len(set(data.persons) & set(fold.train)),
         "persons_train": len({data.persons[i] for i in train}),
         "recordings_train": len(train),
         "units_train": sum(len(data.units[i].y) for i in train),

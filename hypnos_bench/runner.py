@@ -11,7 +11,7 @@ from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions, Exclusi
 from hypnos_bench.cohorts.registry import COHORTS
 from hypnos_bench.embed import embed_recordings, make_encoder
 from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
-from hypnos_bench.errors import DataError, IntegrityError, RecordingError, UsageError
+from hypnos_bench.errors import DataError, IntegrityError, RecordingError, UsageError, is_transient
 from hypnos_bench.heads.registry import HEADS, default_settings
 from hypnos_bench.metrics.registry import check_metrics
 from hypnos_bench.probe import Probe, ProbeData, run_cell
@@ -150,14 +150,14 @@ def execute(
     store = CellStore(request.results)
     computed = failed = 0
     labels: dict[str, tuple[dict[str, UnitLabels], list[Exclusion]]] = {}
-    for block in blocks:
+    waiting = [block for block in blocks if block.todo()]
+    for block in waiting:  # of all cohorts, before anything is embedded
+        if block.cohort.card.id not in labels:
+            found = labels[block.cohort.card.id] = read_labels(request.task, block.cohort)
+            _check_budgets(request, block.cohort, found[0])
+    for block in waiting:
         todo = block.todo()
-        if not todo:
-            continue
         cohort_id = block.cohort.card.id
-        if cohort_id not in labels:
-            labels[cohort_id] = read_labels(request.task, block.cohort)
-            _check_budgets(request, block.cohort, labels[cohort_id][0])
         data = _probe_data(request, block, *labels[cohort_id], progress=progress, say=say)
         device = request.encoder_options.device.replace("auto", "cpu")  # settled by the caller where it matters
         probe = Probe(request.task, block.cohort.card, block.encoder, request.command, device)
@@ -178,7 +178,10 @@ def _check_budgets(request: RunRequest, cohort: Cohort, labels: Mapping[str, Uni
     split = _split(request, cohort)
     for fold in folds(cohort.card.id, persons, split):
         for shots in request.shots:
-            draw(fold.train, shots, seed=0)
+            try:
+                draw(fold.train, shots, seed=0)
+            except UsageError as error:
+                raise UsageError(f"{cohort.card.id}: {error}") from error
 
 
 def _labelled_persons(cohort: Cohort, labels: Mapping[str, UnitLabels]) -> list[str]:
@@ -198,7 +201,7 @@ def read_labels(task: TaskSpec, cohort: Cohort) -> tuple[dict[str, UnitLabels], 
         try:
             found[recording.id] = read_unit_labels(task, recording)
         except RecordingError as error:
-            excluded.append(Exclusion(recording.id, error.reason))
+            excluded.append(Exclusion(recording.id, error.reason, is_transient(error)))
     if not found:
         first = "; ".join(f"{e.recording}: {e.reason}" for e in excluded[:3])
         raise DataError(f"no recording of {cohort.card.id} has labels for task {task.id} ({first})")
@@ -240,7 +243,7 @@ def _probe_data(
             embedding = _load_or_remake(request, block, recording, say)
             units = make_units(request.task, recording, labels[recording.id], embedding, block.encoder.lag_rows)
         except RecordingError as error:
-            left_out.append(Exclusion(recording.id, error.reason))
+            left_out.append(Exclusion(recording.id, error.reason, is_transient(error)))
             continue
         data.add(recording, units)
     data.drop_odd_widths()
@@ -260,7 +263,9 @@ def _load_or_remake(request: RunRequest, block: Block, recording: Recording, say
         say(f"made again: {error}")
     remove(store.path(block.encoder, recording.cohort, recording.id))
     simulated = block.cohort.card.simulated
-    embed_recordings(
+    report = embed_recordings(
         [recording], fingerprints, block.encoder.id, request.encoder_options, request.results, simulated=simulated
     )
+    if report.failed:
+        raise RecordingError(recording.id, report.failed[0].reason)
     return store.load(block.encoder, recording, fingerprints[recording.id])

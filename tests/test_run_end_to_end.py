@@ -1,5 +1,6 @@
 """``run`` from arrays on disk to cells: caching, failures, exclusions, kills. Small enough to run many times."""
 
+import importlib
 import json
 import os
 import signal
@@ -215,21 +216,21 @@ def test_folds_do_not_depend_on_what_an_encoder_could_embed(workplace):
     assert other["provenance"]["split_hash"] == first["provenance"]["split_hash"]
 
 
-def test_a_passing_fault_is_tried_again(workplace, monkeypatch, capsys):
-    from hypnos_bench.encoders.precomputed import PrecomputedEncoder
+@pytest.mark.parametrize("room", ["hypnos_bench.encoders.precomputed", "hypnos_bench.cohorts.array_folder"])
+def test_a_passing_fault_is_tried_again(workplace, monkeypatch, capsys, room):
+    module = importlib.import_module(room)
+    read = module.read_arrays
 
-    encode = PrecomputedEncoder.encode
-
-    def stalled(self, recording):
-        if recording.id == "p02n0":
+    def stalled(path, names):
+        if path.name == "p02n0.npz":
             raise OSError(5, "Input/output error")
-        return encode(self, recording)
+        return read(path, names)
 
-    monkeypatch.setattr(PrecomputedEncoder, "encode", stalled)
+    monkeypatch.setattr(module, "read_arrays", stalled)
     assert run_command([*RUN, "--seeds", "1"]) == 0
     assert json.loads(cells()[0].read_text())["n"]["recordings_total"] == 15
-    assert "p02n0" in capsys.readouterr().err
-    monkeypatch.setattr(PrecomputedEncoder, "encode", encode)
+    assert "p02n0" in "".join(capsys.readouterr())
+    monkeypatch.setattr(module, "read_arrays", read)
     assert run_command([*RUN, "--seeds", "1"]) == 0
     assert json.loads(cells()[0].read_text())["n"]["recordings_total"] == 16
 
@@ -245,6 +246,41 @@ def test_damaged_embeddings_are_made_again(workplace, capsys):
     assert first.name in err
     assert "1 damaged embedding file" in err
     assert {p: p.read_bytes() for p in whole} == whole
+
+
+def test_a_damaged_embedding_that_cannot_be_made_again_is_left_out(workplace, monkeypatch):
+    assert run_command([*RUN, "--seeds", "1"]) == 0
+    first = sorted(Path("results").glob("embeddings/**/*.safetensors"))[0]
+    content = first.read_bytes()
+    first.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    from hypnos_bench.encoders.precomputed import PrecomputedEncoder
+    from hypnos_bench.errors import RecordingError
+
+    def broken(self, recording):
+        raise RecordingError(recording.id, "broken on purpose")
+
+    monkeypatch.setattr(PrecomputedEncoder, "encode", broken)
+    assert run_command([*RUN, "--seeds", "1", "--recompute"]) == 0
+    excluded = {e["recording"]: e["reason"] for e in json.loads(cells()[0].read_text())["n"]["excluded"]}
+    assert excluded == {first.stem: "broken on purpose"}
+
+
+def test_draws_skip_persons_without_embeddings(workplace):
+    (workplace / "arrays").mkdir()
+    for path in (workplace / "nights").glob("*.npz"):
+        if path.name[:3] not in ("p01", "p02", "p05"):
+            with np.load(path) as night:
+                np.savez(workplace / "arrays" / path.name, X=night["X"], start_s=0.0, step_s=30.0)
+    assert run_command([*RUN, "--shots", "1p", "--seeds", "6", "--embeddings", "arrays"]) == 0
+    for path in cells():
+        assert all(fold["persons_train"] == 1 for fold in json.loads(path.read_text())["n"]["folds"])
+
+
+def test_a_closed_pipe_does_not_cost_the_report(workplace):
+    command = f"{sys.executable} -m hypnos_bench {' '.join(RUN[:-1])} '{RUN[-1]}' --seeds 1 | head -c 0"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert Path("reports/staging-array-folder.md").is_file()
 
 
 def test_a_lost_side_file_is_a_missing_cell(workplace):

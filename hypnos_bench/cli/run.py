@@ -159,13 +159,15 @@ def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, A
     cells = [cell for cell in map(store.get, outcome.specs) if cell is not None]
     if outcome.computed == 0:
         say(f"nothing to do: all {outcome.cached} cells are done in {request.results}")
-    if values["as_json"]:
-        print_json([_summary(cell, store) for cell in cells])
-    else:
-        click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=_width()))
     counts = f"{outcome.computed} computed, {outcome.cached} found done, {outcome.failed} failed"
-    pages = _write_reports(request, store, values["reports"])
-    say(f"cells: {counts}; report: {', '.join(map(str, pages))}")
+    try:
+        if values["as_json"]:
+            print_json([_summary(cell, store) for cell in cells])
+        else:
+            click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=_width()))
+    finally:  # a reader that has gone (head) does not cost the report
+        pages = _write_reports(request, store, values["reports"])
+        say(f"cells: {counts}; report: {', '.join(map(str, pages))}")
 
 
 def _write_reports(request: RunRequest, store: CellStore, folder: Path) -> list[Path]:
