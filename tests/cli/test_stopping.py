@@ -13,7 +13,10 @@ LINE = "interrupted; finished cells and embeddings are kept, rerun to resume\n"
 START = "from hypnos_bench.cli import main; main()"
 
 # A command with a worker pool that is busy for a minute; the parent waits for it as embed does.
+# Test runners started in the background ignore SIGINT and pass that on, so it is set back first.
 BUSY = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import click, os, sys, time, multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from hypnos_bench import cli
@@ -51,7 +54,10 @@ def test_a_signal_ends_with_one_line_and_no_orphans(tmp_path, number, code):
     process.send_signal(number)
     time.sleep(0.01)
     process.send_signal(signal.SIGINT)  # an impatient second Ctrl-C
-    _, stderr = process.communicate(timeout=20)
+    try:
+        _, stderr = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert stderr == LINE
     with pytest.raises(ProcessLookupError):
