@@ -211,3 +211,41 @@ def test_the_weights_are_hashed_once_per_process(bundle, monkeypatch):
 def test_mean_over_modalities_keeps_large_values_finite():
     big = {name: np.full((2, 3), 60000, np.float16) for name in "abc"}
     np.testing.assert_array_equal(mean_over_modalities(big), big["a"])
+
+
+def test_a_bundle_that_sees_the_whole_past_is_cut_and_its_card_says_so(bundle, tmp_path):
+    import copy
+
+    from hypnos_bench.hypnos.random_bundle import SMALL_CONFIG, write_random_bundle
+
+    config = copy.deepcopy(SMALL_CONFIG)
+    config["model_kwargs"]["sliding_window"] = None
+    write_random_bundle(tmp_path / "unbounded.safetensors", seed=0, config=config)
+    bounded = HypnosEncoder(options(bundle)).card.settings
+    unbounded = HypnosEncoder(options(tmp_path / "unbounded.safetensors")).card.settings
+    assert (bounded["context"], bounded["chunk_tokens"]) == ("continuous", None)
+    assert (unbounded["context"], unbounded["chunk_tokens"]) == ("chunked", 2048)
+
+
+def test_an_accelerator_out_of_memory_is_one_line(bundle, recording, monkeypatch):
+    import torch
+
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+
+    monkeypatch.setattr("hypnos_bench.hypnos.infer.embed", full)
+    with pytest.raises(DataError, match="r1: device cpu ran out of memory") as error:
+        HypnosEncoder(options(bundle)).encode(recording)
+    assert not isinstance(error.value, RecordingError)  # it would strike every recording
+    assert "\n" not in str(error.value)
+
+
+def test_channels_too_slow_for_their_band_are_skipped_with_the_reason(bundle, tmp_path):
+    rng = np.random.default_rng(0)
+    rates = {"C3": 100, "E1": 1}
+    write_edf(tmp_path / "slow.edf", [(LABELS[c], r, "uV", rng.normal(size=60 * r)) for c, r in rates.items()])
+    montage = {channel: Derivation(LABELS[channel]) for channel in rates}
+    slow = Recording("toy", "slow", "p1", EdfFile(tmp_path / "slow.edf"), None, montage, mains_hz=50.0)
+    embedding = HypnosEncoder(options(bundle)).encode(slow)
+    assert "at least 32 Hz are needed" in embedding.skipped["E1"]
+    assert list(embedding.channels) == ["eeg_c3"]
