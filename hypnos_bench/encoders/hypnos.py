@@ -94,13 +94,6 @@ class HypnosEncoder:
         unbounded = any(config.window(layer) is None for layer in range(config.temporal_depth))
         return self.options.chunk_tokens or (UNBOUNDED_CHUNK_TOKENS if unbounded else None)
 
-    @property
-    def device_line(self) -> str:
-        """Where it computes and why, in one line."""
-        from hypnos_bench.hypnos.device import pick_device
-
-        return pick_device(self.options.device)[1]
-
     def encode(self, recording: Recording) -> Embedding:
         """Embed a recording: float16 rows under ``"mean"``, or under each modality's name.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -257,18 +257,9 @@ class CellStore:
         path = self.path(spec, key)
         return self._load_as(path, key) if path.exists() else None
 
-    def find(self, key: str) -> Cell | None:
-        """Return the cell with this key, wherever it lies, or ``None``. Raises as :meth:`load`."""
-        paths = sorted(self.folder.glob(f"*/*/*/*-{key[:12]}.json")) if len(key) == 64 and key.isalnum() else []
-        return self._load_as(paths[0], key) if paths else None
-
     def paths(self, cohort: str = "*", task: str = "*") -> list[Path]:
         """Every cell file, sorted; of one cohort or task when given."""
         return sorted(p for p in self.folder.glob(f"{cohort}/{task}/*/*.json") if not p.name.startswith("."))
-
-    def all(self) -> Iterator[Cell]:
-        """Every cell in the order of paths. Raises as :meth:`load` at the first bad one."""
-        return (self.load(path) for path in self.paths())
 
     def readable(self, cohort: str = "*", task: str = "*") -> tuple[list[Cell], list[str]]:
         """Every cell that can be read, and a line about each that cannot: one bad file must not hide the others."""

@@ -198,10 +198,6 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path):
         _ = HypnosUntrained(EncoderOptions(cache=tmp_path / "file")).card
 
 
-def test_the_device_is_told(bundle):
-    assert HypnosEncoder(options(bundle)).device_line == "cpu: asked for"
-
-
 def test_the_weights_are_hashed_once_per_process(bundle, monkeypatch):
     _ = HypnosEncoder(options(bundle)).card
     monkeypatch.setattr(module, "file_sha256", lambda path: pytest.fail("hashed again"))

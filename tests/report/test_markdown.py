@@ -88,7 +88,7 @@ def test_bytes_do_not_depend_on_the_hash_seed(cells, stored, tmp_path):
     code = (
         "import sys, hashlib; from pathlib import Path; from hypnos_bench.report import write_report; "
         "from hypnos_bench.store.cells import CellStore; s = CellStore(Path(sys.argv[1])); "
-        "print([hashlib.sha256(p.read_bytes()).hexdigest() for p in write_report(s.all(), Path(sys.argv[2]), s)])"
+        "print([hashlib.sha256(p.read_bytes()).hexdigest() for p in write_report(s.readable()[0], Path(sys.argv[2]), s)])"
     )
     results = {
         subprocess.run(

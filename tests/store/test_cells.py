@@ -45,8 +45,8 @@ def test_round_trip(store, spec, cell, side):
     assert back.key == spec.key
     assert back.n == {"persons": 2, "excluded": {"r9": "no EDF"}}
     assert back.scores["kappa"] == {"value": 0.7, "low": 0.6, "high": None, "higher_is_better": True}
-    assert store.get(spec) == store.find(spec.key) == back
-    assert list(store.all()) == [back]
+    assert store.get(spec) == back
+    assert store.readable() == ([back], [])
     again = store.load_side(path)
     assert (again.recordings, again.persons) == (["r1", "r2"], ["p1", "p2"])
     for name, array in side.arrays().items():
@@ -70,9 +70,7 @@ def test_equal_cells_give_equal_bytes(store, cell, side):
 
 def test_what_is_not_there_is_none(store, spec):
     assert store.get(spec) is None
-    assert store.find(spec.key) is None
-    assert store.find("*") is None
-    assert list(store.all()) == []
+    assert store.readable() == ([], [])
 
 
 def test_failed_cells_are_files_and_are_replaced_by_a_later_success(store, spec, cell, side):
