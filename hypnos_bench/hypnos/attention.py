@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from hypnos_bench.hypnos.bundle import Weights
+from hypnos_bench.hypnos.linear import Linear, frozen
 
 LAYER_NORM_EPS = 1e-5
 ROPE_THETA = 10000.0
@@ -60,44 +61,18 @@ class Masks:
         return mask
 
 
-def rope_table(start: int, stop: int, head_dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of rotary positions ``start..stop-1``, each (stop - start, 1, head_dim / 2)."""
+def rope_table(start: int, stop: int, head_dim: int, like: Tensor) -> Tensor:
+    """Rotations of positions ``start..stop-1`` as complex numbers of modulus 1, (stop - start, 1, 1, head_dim / 2)."""
     frequencies = 1.0 / (ROPE_THETA ** (torch.arange(0, head_dim, 2).float() / head_dim))
-    angles = torch.outer(torch.arange(start, stop), frequencies)[:, None, :]
+    angles = torch.outer(torch.arange(start, stop), frequencies)[:, None, None, :]
     angles = angles.to(torch.promote_types(like.dtype, torch.float32))
-    return angles.cos().to(like.device), angles.sin().to(like.device)
+    return torch.polar(torch.ones_like(angles), angles).to(like.device)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs (i, i + head_dim/2) of (rows, n, heads, head_dim); see :func:`even_first` for the order."""
-    a, b = x.to(cos.dtype).chunk(2, -1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
-
-
-def even_first(weight: Tensor, head_dim: int) -> Tensor:
-    """Reorder rows within each head: even ones, then odd ones.
-
-    The file format rotates neighbouring pairs (2i, 2i+1). With q and k both reordered their products
-    stay the same, and the rotation works on two contiguous halves.
-    """
-    by_head = weight.view(-1, head_dim, *weight.shape[1:])
-    return torch.cat((by_head[:, 0::2], by_head[:, 1::2]), 1).flatten(0, 1)
-
-
-def frozen(tensor: Tensor) -> nn.Parameter:
-    """Wrap a weight that is never trained."""
-    return nn.Parameter(tensor.contiguous(), requires_grad=False)
-
-
-def add_linear(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-    """``x += h @ weight.T + bias`` in place; `x` stays float32 when the weights are of a shorter type."""
-    if x.dtype == weight.dtype and not x.is_cuda:
-        flat = x.view(-1, x.shape[-1])
-        flat.addmm_(h.reshape(-1, h.shape[-1]), weight.T)
-        if bias is not None:
-            x.add_(bias)
-    else:
-        x.add_(F.linear(h, weight, bias))
+def rotate(x: Tensor, rope: Tensor) -> Tensor:
+    """Rotate neighbouring pairs (2i, 2i+1) of (rows, n, ..., head_dim); `x` is changed when it has the table's type."""
+    pairs = torch.view_as_complex(x.to(rope.real.dtype).view(*x.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs.mul_(rope)).flatten(-2)
 
 
 class Norm(nn.Module):
@@ -117,51 +92,48 @@ class Norm(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """``x += scale * ffn(norm(x))``: SwiGLU without biases, or GELU (erf) with them; the scale is folded in."""
+    """``x + scale * ffn(norm(x))``: SwiGLU without biases, or GELU (erf) with them; the scale is folded in."""
 
-    def __init__(self, weights: Weights, prefix: str, *, swiglu: bool) -> None:
+    def __init__(self, weights: Weights, prefix: str, *, swiglu: bool, scaled: bool = True) -> None:
         super().__init__()
-        self.swiglu = swiglu
         self.norm = Norm(weights, f"{prefix}norm2")
-        scale = weights(f"{prefix}layer_scale_ffn")
+        scale = weights(f"{prefix}layer_scale_ffn") if scaled else torch.ones(1)
         if swiglu:
-            up = torch.cat((weights(f"{prefix}ffn.w_gate.weight"), weights(f"{prefix}ffn.w_up.weight")))
-            self.up, self.up_bias = frozen(up), None
-            self.down, self.down_bias = frozen(weights(f"{prefix}ffn.w_down.weight").mul_(scale[:, None])), None
+            self.gate: Linear | None = Linear(weights(f"{prefix}ffn.w_gate.weight"))
+            self.up = Linear(weights(f"{prefix}ffn.w_up.weight"))
+            self.down = Linear(weights(f"{prefix}ffn.w_down.weight").mul_(scale[:, None]))
         else:
-            self.up, self.up_bias = frozen(weights(f"{prefix}ffn.0.weight")), frozen(weights(f"{prefix}ffn.0.bias"))
-            self.down = frozen(weights(f"{prefix}ffn.2.weight").mul_(scale[:, None]))
-            self.down_bias = frozen(weights(f"{prefix}ffn.2.bias").mul_(scale))
+            self.gate = None
+            self.up = Linear(weights(f"{prefix}ffn.0.weight"), weights(f"{prefix}ffn.0.bias"))
+            down, bias = weights(f"{prefix}ffn.2.weight"), weights(f"{prefix}ffn.2.bias")
+            self.down = Linear(down.mul_(scale[:, None]), bias.mul_(scale))
 
-    def forward(self, x: Tensor) -> None:
-        """Update the residual stream `x` in place."""
-        h = F.linear(self.norm(x), self.up, self.up_bias)
-        if self.swiglu:
-            gate, up = h.chunk(2, -1)
-            h = F.silu(gate).mul_(up)
-        else:
-            h = F.gelu(h)
-        add_linear(x, h, self.down, self.down_bias)
+    def forward(self, x: Tensor) -> Tensor:
+        """Residual stream `x` (..., width) after this part."""
+        h = self.norm(x)
+        h = self.up(h, "gelu") if self.gate is None else self.up.times(h, self.gate(h, "swish"))
+        return self.down.plus(h, x)
 
 
 class Projections(nn.Module):
     """Fused q, k, v projections and the output projection with its LayerScale folded in."""
 
-    def __init__(self, weights: Weights, prefix: str, heads: int, *, rotary: bool) -> None:
+    def __init__(self, weights: Weights, prefix: str, heads: int, *, scaled: bool = True) -> None:
         super().__init__()
         self.heads = heads
         self.norm = Norm(weights, f"{prefix}norm1")
-        q, k, v = (weights(f"{prefix}{name}_proj.weight") for name in "qkv")
-        if rotary:
-            q, k = even_first(q, len(q) // heads), even_first(k, len(k) // heads)
-        self.qkv = frozen(torch.cat((q, k, v)))
-        scale = weights(f"{prefix}layer_scale_attn")
-        self.out = frozen(weights(f"{prefix}out_proj.weight").mul_(scale[:, None]))
+        self.qkv = Linear(torch.cat([weights(f"{prefix}{name}_proj.weight") for name in "qkv"]))
+        scale = weights(f"{prefix}layer_scale_attn") if scaled else torch.ones(1)
+        self.out = Linear(weights(f"{prefix}out_proj.weight").mul_(scale[:, None]))
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k and v of (rows, n, width), each (rows, n, heads, head_dim)."""
-        q, k, v = F.linear(self.norm(x), self.qkv).view(*x.shape[:2], 3, self.heads, -1).unbind(2)
-        return q, k, v
+    def split(self, x: Tensor) -> Tensor:
+        """q, k and v of (rows, n, width) in one tensor (rows, n, 3, heads, head_dim)."""
+        projected: Tensor = self.qkv(self.norm(x))
+        return projected.view(*x.shape[:2], 3, self.heads, -1)
+
+    def merge(self, x: Tensor, h: Tensor) -> Tensor:
+        """Residual stream `x` (rows, n, width) plus what the heads found, `h` (rows, n, heads, head_dim)."""
+        return self.out.plus(h.flatten(-2), x)
 
 
 class StreamLayer(nn.Module):
@@ -195,19 +167,20 @@ class StreamLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.window, self.xsa = window, xsa
-        self.attention = Projections(weights, prefix, heads, rotary=True)
-        self.q_norm = self.k_norm = None
+        self.attention = Projections(weights, prefix, heads)
+        self.qk_scale = None
         if qk_norm:
             q, k = weights(f"{prefix}q_norm.weight"), weights(f"{prefix}k_norm.weight")
-            self.q_norm, self.k_norm = frozen(even_first(q, len(q))), frozen(even_first(k, len(k)))
+            self.qk_scale = frozen(torch.stack((q, k))[:, None])  # (2, 1, head_dim)
         self.ffn = FeedForward(weights, prefix, swiglu=swiglu)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], carry: Carry, masks: Masks) -> None:
-        """Update the residual stream `x` (rows, n, width) in place and move `carry` on."""
-        q, k, v = self.attention.split(x)
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = F.rms_norm(q, q.shape[-1:], self.q_norm), F.rms_norm(k, k.shape[-1:], self.k_norm)
-        q, k = rotate(q, *rope), rotate(k, *rope)
+    def forward(self, x: Tensor, rope: Tensor, carry: Carry, masks: Masks) -> Tensor:
+        """Residual stream `x` (rows, n, width) after this layer; `carry` moves on."""
+        qkv = self.attention.split(x)
+        qk, v = qkv[:, :, :2], qkv[:, :, 2]
+        if self.qk_scale is not None:
+            qk = _rms_normalised(qk, self.qk_scale)
+        q, k = rotate(qk, rope).to(v.dtype).unbind(2)
         keys, values = carry.extend(k, v, self.window)
         mask = masks.get(q.shape[1], keys.shape[1], self.window, q)
         h = F.scaled_dot_product_attention(
@@ -216,5 +189,13 @@ class StreamLayer(nn.Module):
         if self.xsa:
             own = F.normalize(v, dim=-1)
             h = h - (h * own).sum(-1, keepdim=True) * own
-        add_linear(x, h.flatten(-2), self.attention.out)
-        self.ffn(x)
+        x = self.attention.merge(x, h)
+        out: Tensor = self.ffn(x)
+        return out
+
+
+def _rms_normalised(x: Tensor, scale: Tensor) -> Tensor:
+    """RMS norm of the last axis in float32 or longer: PyTorch's own is slow where `x` is a strided view."""
+    full = x.to(torch.promote_types(x.dtype, torch.float32))
+    rms = full.square().mean(-1, keepdim=True).add_(torch.finfo(full.dtype).eps).rsqrt_()
+    return (full * scale).mul_(rms)

@@ -2,6 +2,8 @@
 
 Every convolution looks back only, so it carries the few input samples the next block needs; the
 result does not depend on where blocks end. Only the start of a signal is padded, by mirroring it.
+
+Samples lie in rows, (batch, n, channels): a convolution is then one product with overlapping stretches of rows.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hypnos_bench.hypnos.attention import frozen
 from hypnos_bench.hypnos.bundle import Weights
 from hypnos_bench.hypnos.config import TokenizerConfig
 from hypnos_bench.hypnos.layout import conv_specs
+from hypnos_bench.hypnos.linear import Linear, frozen
 
 CHANNEL_NORM_EPS = 1e-5
 
@@ -40,34 +42,77 @@ class StreamConv(nn.Module):
         self, weights: Weights, spec: tuple[str, int, int, int, int, int], norm: str | None, pad_mode: str
     ) -> None:
         super().__init__()
-        self.name, _, _, kernel, self.stride, self.dilation = spec
-        self.reach = (kernel - 1) * self.dilation
+        self.name, _, _, self.kernel, self.stride, self.dilation = spec
+        self.reach = (self.kernel - 1) * self.dilation
         self.pad_mode = pad_mode
-        conv = f"{self.name}.conv."
-        if norm == "weight":
-            direction = weights(f"{conv}parametrizations.weight.original1")
-            gain = weights(f"{conv}parametrizations.weight.original0")
-            weight = direction * (gain / direction.flatten(1).norm(dim=1)[:, None, None])
-        else:
-            weight = weights(f"{conv}weight")
-        self.weight, self.bias = frozen(weight), frozen(weights(f"{conv}bias"))
-        self.norm_weight = frozen(weights(f"{self.name}.norm.weight")) if norm in ("layer", "rms") else None
-        self.norm_bias = frozen(weights(f"{self.name}.norm.bias")) if norm == "layer" else None
+        weight = conv_weight(weights, self.name, norm)
+        self.product = Linear(weight.transpose(1, 2).flatten(1), weights(f"{self.name}.conv.bias"))
+        self.norm = ChannelNorm(weights, self.name, norm) if norm in ("layer", "rms") else None
 
     def forward(self, x: Tensor, tails: Tails) -> Tensor:
-        """Convolve a block (batch, channels, n); all blocks but the last are multiples of the stride long."""
+        """Convolve a block (batch, n, channels); blocks are multiples of the stride long, the first one longer."""
+        y: Tensor = self.product(self._stretches(x, tails))
+        if self.norm is not None:
+            y = self.norm(y)
+        return y
+
+    def plus(self, x: Tensor, other: Tensor, tails: Tails) -> Tensor:
+        """`other` plus the convolution of `x`."""
+        if self.norm is None:
+            return self.product.plus(self._stretches(x, tails), other)
+        y: Tensor = self(x, tails)
+        return other + y
+
+    def _stretches(self, x: Tensor, tails: Tails) -> Tensor:
+        """What the kernel sees at each of its steps, (batch, steps, kernel * channels)."""
         if self.reach:
             tail = tails.get(self.name)
-            x = F.pad(x, (self.reach, 0), mode=self.pad_mode) if tail is None else torch.cat((tail, x), -1)
-            tails[self.name] = x[..., x.shape[-1] - self.reach :].clone()
-        y = F.conv1d(x, self.weight, self.bias, self.stride, dilation=self.dilation)
-        return y if self.norm_weight is None else self._normalise(y, self.norm_weight)
+            x = pad_start(x, self.reach, self.pad_mode) if tail is None else torch.cat((tail, x), 1)
+            # The next step of the kernel ends one stride after this block's last sample.
+            tails[self.name] = x[:, x.shape[1] - self.reach + self.stride - 1 :].clone()
+        if self.kernel == self.stride == 1:
+            return x
+        batch, n, channels = x.shape
+        steps = (n - self.reach - 1) // self.stride + 1
+        of_signal, of_row, of_channel = x.stride()
+        strides = (of_signal, self.stride * of_row, self.dilation * of_row, of_channel)
+        return x.as_strided((batch, steps, self.kernel, channels), strides).reshape(batch, steps, -1)
 
-    def _normalise(self, y: Tensor, weight: Tensor) -> Tensor:
-        if self.norm_bias is not None:
-            y = y - y.mean(1, keepdim=True)
-        y = weight * (y / torch.sqrt(y.square().mean(1, keepdim=True) + CHANNEL_NORM_EPS))
-        return y if self.norm_bias is None else y + self.norm_bias
+
+class ChannelNorm(nn.Module):
+    """Layer or RMS norm over the channels of each sample."""
+
+    def __init__(self, weights: Weights, name: str, kind: str) -> None:
+        super().__init__()
+        self.weight = frozen(weights(f"{name}.norm.weight").flatten())
+        self.bias = frozen(weights(f"{name}.norm.bias").flatten()) if kind == "layer" else None
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Normalise (batch, n, channels)."""
+        if self.bias is not None:
+            y = y - y.mean(-1, keepdim=True)
+        y = y / torch.sqrt(y.square().mean(-1, keepdim=True) + CHANNEL_NORM_EPS)
+        return y * self.weight if self.bias is None else y * self.weight + self.bias
+
+
+def conv_weight(weights: Weights, name: str, norm: str | None) -> Tensor:
+    """Weight of a convolution as the file format stores it, weight norm (over the first axis) folded in."""
+    if norm != "weight":
+        return weights(f"{name}.conv.weight")
+    direction = weights(f"{name}.conv.parametrizations.weight.original1")
+    gain = weights(f"{name}.conv.parametrizations.weight.original0")
+    return direction * (gain / direction.flatten(1).norm(dim=1)[:, None, None])
+
+
+def pad_start(x: Tensor, n: int, mode: str) -> Tensor:
+    """Put `n` samples in front of (batch, samples, channels): mirrored, repeated or zero."""
+    if mode == "reflect":
+        front = x[:, 1 : n + 1].flip(1)
+    elif mode == "replicate":
+        front = x[:, :1].expand(-1, n, -1)
+    else:
+        front = x.new_zeros(x.shape[0], n, x.shape[2])
+    return torch.cat((front, x), 1)
 
 
 class ConvEncoder(nn.Module):
@@ -104,16 +149,11 @@ class ConvEncoder(nn.Module):
 
     def forward(self, x: Tensor, tails: Tails) -> Tensor:
         """Encode a block: (batch, 1, n) to (batch, ceil(n / hop), embed_dim)."""
-        # CUDA would round the inputs of convolutions to 10 bits (TF32) unless told not to.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            return self._encode(x, tails)
-
-    def _encode(self, x: Tensor, tails: Tails) -> Tensor:
-        x = self.first(x, tails)
+        x = self.first(x.transpose(1, 2), tails)
         for stage in self.stages:
-            convs = list(stage.children())
+            convs = [conv for conv in stage.children() if isinstance(conv, StreamConv)]
             for narrow, widen in zip(convs[0:-1:2], convs[1:-1:2], strict=True):
-                x = x + widen(self._act(narrow(self._act(x), tails)), tails)
+                x = widen.plus(self._act(narrow(self._act(x), tails)), x, tails)
             x = convs[-1](self._act(x), tails)
         out: Tensor = self.last(x, tails)
-        return out.transpose(1, 2)
+        return out

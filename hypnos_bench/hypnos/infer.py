@@ -20,9 +20,11 @@ from torch import Tensor
 
 from hypnos_bench.errors import DataError, UsageError
 from hypnos_bench.hypnos.bundle import DEFAULT_REPO, Bundle, resolve_bundle
-from hypnos_bench.hypnos.config import CHANNEL_ROWS, ModelMetadata
+from hypnos_bench.hypnos.config import CHANNEL_ROWS, ModelMetadata, TokenizerConfig
 from hypnos_bench.hypnos.device import pick_device
 from hypnos_bench.hypnos.layout import tokenizer_layout
+from hypnos_bench.hypnos.linear import settle
+from hypnos_bench.hypnos.memory import give_back_memory
 from hypnos_bench.hypnos.temporal import RQTransformer
 from hypnos_bench.hypnos.tokenizer import SignalTokenizer, TokenCount
 from hypnos_bench.registry import did_you_mean
@@ -49,13 +51,16 @@ class Tokenizers(Mapping[str, SignalTokenizer]):
         stem = self._stems[modality]
         if stem not in self._kept:
             config = self.metadata.tokenizers[stem].config
-            coming = sum(4 * math.prod(slot.shape) for slot in tokenizer_layout(config).values() if slot.needed)
-            while self._kept and coming + sum(map(_parameter_bytes, self._kept.values())) > _KEEP_BYTES:
-                self._kept.popitem(last=False)
+            kept = sum(_bytes(tokenizer.config) for tokenizer in self._kept.values())
+            while self._kept and kept + _bytes(config) > _KEEP_BYTES:
+                kept -= _bytes(self._kept.popitem(last=False)[1].config)
             if _file_state(self.path) != self._state:
                 raise DataError(f"{self.path}: the bundle changed since it was loaded; load it again")
             with Bundle(self.path) as bundle:
-                self._kept[stem] = SignalTokenizer(config, bundle.weights(f"tok/{stem}/")).to(self.device).eval()
+                tokenizer = SignalTokenizer(config, bundle.weights(f"tok/{stem}/"))
+            settle(tokenizer, self.device, torch.float32)
+            self._kept[stem] = tokenizer
+            give_back_memory()
         self._kept.move_to_end(stem)
         return self._kept[stem]
 
@@ -68,6 +73,7 @@ class Tokenizers(Mapping[str, SignalTokenizer]):
     def release(self) -> None:
         """Drop all tokenizers from memory; they are read again when needed."""
         self._kept.clear()
+        give_back_memory()
 
 
 def load_model(
@@ -104,8 +110,9 @@ def load_model(
     path = resolve_bundle(path_or_repo)
     with Bundle(path) as bundle:
         metadata = bundle.metadata
-        model = RQTransformer(metadata, bundle.weights("model/"))
-    return model.to(chosen, dtype).eval(), Tokenizers(path, metadata, chosen), metadata
+        model = RQTransformer(metadata, bundle.weights("model/"), chosen, dtype)
+    give_back_memory()
+    return model, Tokenizers(path, metadata, chosen), metadata
 
 
 def tokenize(
@@ -152,9 +159,9 @@ def tokenize(
     found: dict[str, Tensor] = {}
     for (stem, _), names in sorted(batches.items(), key=lambda item: metadata.unique_tokenizers.index(item[0][0])):
         tokenizer = tokenizers[names[0]]
-        if device is not None:
-            tokenizer = tokenizer.to(pick_device(device)[0])
-        x = torch.from_numpy(np.stack([arrays[name] for name in names])[:, None]).to(tokenizer.project.device)
+        if device is not None and tokenizer.device != (wanted := pick_device(device)[0]):
+            settle(tokenizer, wanted, torch.float32)
+        x = torch.from_numpy(np.stack([arrays[name] for name in names])[:, None]).to(tokenizer.device)
         try:
             codes = tokenizer.tokenize(x, count=count).cpu()
         except DataError as error:
@@ -203,7 +210,7 @@ def frames(
         last = min(first + chunk, T)
         for start in range(first, last, block):
             with _autocast(kind, autocast_dtype):
-                part = stream.push(tokens[0, start : min(start + block, last)])
+                part = stream.push(tokens[:, start : min(start + block, last)])[0]
             yield start, part.cpu()
 
 
@@ -250,8 +257,8 @@ def embed(
     DataError
         When the weights produce values that are not finite.
     """
-    if device is not None:
-        model.to(pick_device(device)[0])
+    if device is not None and model.device != (wanted := pick_device(device)[0]):
+        model.to(wanted)
     if autocast_dtype is not None and model.device.type != "cuda":
         warnings.warn(
             "autocast_dtype acts on CUDA only; for speed on a CPU load the model with dtype=torch.bfloat16",
@@ -359,5 +366,6 @@ def _file_state(path: Path) -> tuple[int, int] | None:
     return (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
 
 
-def _parameter_bytes(module: torch.nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in module.parameters())
+def _bytes(config: TokenizerConfig) -> int:
+    """Memory that a tokenizer's weights take."""
+    return sum(4 * math.prod(slot.shape) for slot in tokenizer_layout(config).values() if slot.needed)

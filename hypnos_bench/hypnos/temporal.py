@@ -20,12 +20,13 @@ from hypnos_bench.hypnos.attention import (
     Norm,
     Projections,
     StreamLayer,
-    add_linear,
-    frozen,
     rope_table,
 )
 from hypnos_bench.hypnos.bundle import Weights
 from hypnos_bench.hypnos.config import ModelMetadata
+from hypnos_bench.hypnos.linear import frozen, settle
+
+_CPU = torch.device("cpu")
 
 
 class ModalityLayer(nn.Module):
@@ -35,22 +36,23 @@ class ModalityLayer(nn.Module):
         super().__init__()
         self.cross = cross
         self.position = frozen(weights(f"{prefix}pos_embed.weight"))
-        self.attention = Projections(weights, prefix, heads, rotary=False)
+        self.attention = Projections(weights, prefix, heads)
         self.ffn = FeedForward(weights, prefix, swiglu=swiglu) if ffn else None
 
-    def forward(self, x: Tensor, rows: Tensor) -> None:
-        """Update the residual stream `x` (modalities, n, width) in place; `rows` are their position rows."""
-        x.add_(self.position[rows][:, None])  # stays in the stream, as in the published model
-        q, k, v = self.attention.split(x)  # (modalities, n, heads, head_dim)
+    def forward(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Residual stream `x` (batch, modalities, n, width) after this layer; `rows` are their position rows."""
+        x = x + self.position[rows][:, None]  # stays in the stream, as in the published model
+        qkv = self.attention.split(x.flatten(0, 1))
+        qkv = qkv.view(*x.shape[:2], *qkv.shape[1:])
+        v = qkv[..., 2, :, :]  # (batch, modalities, n, heads, head_dim)
         if self.cross:
-            q, k, v = (t.permute(1, 2, 0, 3) for t in (q, k, v))  # (n, heads, modalities, head_dim)
+            q, k, v = (t.permute(0, 2, 3, 1, 4) for t in qkv.unbind(3))  # (batch, n, heads, modalities, head_dim)
             weight = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-            h = (weight.float().softmax(-1).to(v.dtype) @ v).permute(2, 0, 1, 3)
+            h = (weight.float().softmax(-1).to(v.dtype) @ v).permute(0, 3, 1, 2, 4)
         else:
             h = v  # attending to itself alone, a modality gets its own value
-        add_linear(x, h.flatten(-2), self.attention.out)
-        if self.ffn is not None:
-            self.ffn(x)
+        x = self.attention.merge(x, h)
+        return x if self.ffn is None else self.ffn(x)
 
 
 class RQTransformer(nn.Module):
@@ -61,9 +63,17 @@ class RQTransformer(nn.Module):
     metadata : ModelMetadata
     weights : Weights
         Reader of the tensors below ``model/``.
+    device, dtype
+        Where and in which type the model is to be; layer by layer, so that no second copy is ever held.
     """
 
-    def __init__(self, metadata: ModelMetadata, weights: Weights) -> None:
+    def __init__(
+        self,
+        metadata: ModelMetadata,
+        weights: Weights,
+        device: torch.device = _CPU,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         c = self.config = metadata.config
         self.embed_dim = c.embed_dim
@@ -75,27 +85,26 @@ class RQTransformer(nn.Module):
         for name, columns in zip(metadata.leaders, metadata.columns, strict=True):
             if len(self.tables) < len(owners) and name == owners[len(self.tables)]:
                 levels = range(columns.stop - columns.start)
-                self.tables.append(
-                    nn.ParameterList(frozen(weights(f"token_embeddings.{name}.{k}.weight")) for k in levels)
-                )
-                self.starts.append(frozen(weights(f"bos_embeds.{name}")))
-        self.channels = frozen(weights("channel_embed.weight")) if c.channel_embeddings else None
+                tables = (weights(f"token_embeddings.{name}.{k}.weight").to(device, dtype) for k in levels)
+                self.tables.append(nn.ParameterList(map(frozen, tables)))
+                self.starts.append(frozen(weights(f"bos_embeds.{name}").to(device, dtype)))
+        channels = weights("channel_embed.weight").to(device, dtype) if c.channel_embeddings else None
+        self.channels = None if channels is None else frozen(channels)
         trunk = "temporal_transformer."
         self.layers, self.modality_layers = nn.ModuleList(), nn.ModuleDict()
         for i in range(c.temporal_depth):
-            self.layers.append(
-                StreamLayer(
-                    weights,
-                    f"{trunk}temporal_layers.{i}.",
-                    c.temporal_heads,
-                    c.window(i),
-                    qk_norm=c.qk_norm,
-                    swiglu=c.swiglu,
-                    xsa=c.xsa,
-                )
+            layer = StreamLayer(
+                weights,
+                f"{trunk}temporal_layers.{i}.",
+                c.temporal_heads,
+                c.window(i),
+                qk_norm=c.qk_norm,
+                swiglu=c.swiglu,
+                xsa=c.xsa,
             )
+            self.layers.append(settle(layer, device, dtype))
             if c.modality_layer_after(i):
-                self.modality_layers[str(i)] = ModalityLayer(
+                across = ModalityLayer(
                     weights,
                     f"{trunk}modality_layers.{len(self.modality_layers)}.",
                     c.temporal_heads,
@@ -103,7 +112,8 @@ class RQTransformer(nn.Module):
                     ffn=c.modality_use_ffn,
                     cross=not c.disable_cross_modal_attention,
                 )
-        self.norm = Norm(weights, f"{trunk}norm")
+                self.modality_layers[str(i)] = settle(across, device, dtype)
+        self.norm = Norm(weights, f"{trunk}norm").to(device, dtype)
 
     @property
     def device(self) -> torch.device:
@@ -111,20 +121,20 @@ class RQTransformer(nn.Module):
         return self.norm.weight.device
 
     def embed_tokens(self, tokens: Tensor, modality: int) -> Tensor:
-        """Sum of the embeddings of a modality's codes, added in level order: (n, K) to (n, embed_dim)."""
+        """Sum of the embeddings of a modality's codes, added in level order: (..., K) to (..., embed_dim)."""
         tables = list(self.tables[self.owner[modality]].parameters())
-        total = F.embedding(tokens[:, 0], tables[0]).float()
-        for k in range(1, tokens.shape[1]):
-            total = total + F.embedding(tokens[:, k], tables[k])
+        total = F.embedding(tokens[..., 0], tables[0]).float()
+        for k in range(1, tokens.shape[-1]):
+            total = total + F.embedding(tokens[..., k], tables[k])
         return total
 
-    def stream(self, present: Sequence[int], channel_ids: Sequence[int]) -> Stream:
+    def stream(self, present: Sequence[int], channel_ids: Sequence[int], batch: int = 1) -> Stream:
         """Start a stream over the modalities with indices `present`, of channels `channel_ids` (same order)."""
-        return Stream(self, present, channel_ids)
+        return Stream(self, present, channel_ids, batch)
 
 
 class Stream:
-    """One pass through time: give tokens block by block, get the frames of the same seconds.
+    """One pass through time for recordings with the same modalities; use either :meth:`push` or :meth:`advance`.
 
     Parameters
     ----------
@@ -133,50 +143,72 @@ class Stream:
         Indices of present modalities, ascending.
     channel_ids : sequence of int
         Row of the channel-embedding table per present modality.
+    batch : int
+        Recordings side by side; one does not see another.
     """
 
-    def __init__(self, model: RQTransformer, present: Sequence[int], channel_ids: Sequence[int]) -> None:
+    def __init__(self, model: RQTransformer, present: Sequence[int], channel_ids: Sequence[int], batch: int) -> None:
         self._model = model
         self._present = list(present)
         self._rows = torch.tensor(self._present, dtype=torch.long, device=model.device)
         self._channels = torch.tensor(list(channel_ids), dtype=torch.long, device=model.device).clamp_(min=0)
+        self._batch = batch
         self._carries = [Carry() for _ in model.layers]
         self._masks = Masks()
         self._position = 0
-        self._last: Tensor | None = None
+        self._last = torch.empty(batch, 0, model.columns[-1].stop, dtype=torch.long, device=model.device)
 
     @torch.inference_mode()
     def push(self, tokens: Tensor) -> Tensor:
-        """Frames of the next seconds.
+        """Frames of the same seconds.
 
         Parameters
         ----------
-        tokens : Tensor of int64, shape (n, all levels)
-            The tokens of these seconds. The last row is first seen by the following frame.
+        tokens : Tensor of int64, shape (batch, n, all levels)
+            The tokens of these seconds. The last one is first seen by the following frame.
 
         Returns
         -------
-        Tensor of float32, shape (present modalities, n, embed_dim)
+        Tensor of float32, shape (batch, present modalities, n, embed_dim)
         """
-        model = self._model
-        tokens = tokens.to(model.device)
-        x = torch.empty(len(self._present), len(tokens), model.embed_dim, device=model.device)
-        seen = tokens[:-1] if self._last is None else torch.cat((self._last, tokens[:-1]))
+        if not tokens.shape[1]:
+            return self._frames(tokens, start=False)
+        known = torch.cat((self._last, tokens.to(self._last.device)), 1)
+        self._last = known[:, -1:]
+        return self._frames(known[:, :-1], start=self._position == 0)
+
+    @torch.inference_mode()
+    def advance(self, tokens: Tensor) -> Tensor:
+        """Frames that follow tokens: one per token, and at the very start the frame before all tokens in front.
+
+        Parameters
+        ----------
+        tokens : Tensor of int64, shape (batch, n, all levels)
+
+        Returns
+        -------
+        Tensor of float32, shape (batch, present modalities, n or n + 1, embed_dim)
+        """
+        return self._frames(tokens.to(self._last.device), start=self._position == 0)
+
+    def _frames(self, seen: Tensor, *, start: bool) -> Tensor:
+        """Frames that have seen the tokens before and, one each, `seen`; `start` puts the start embedding in front."""
+        model, n = self._model, seen.shape[1] + start
+        x = torch.empty(self._batch, len(self._present), n, model.embed_dim, device=model.device)
         for row, modality in enumerate(self._present):
-            if self._last is None:
-                x[row, 0] = model.starts[model.owner[modality]]
-            x[row, len(tokens) - len(seen) :] = model.embed_tokens(seen[:, model.columns[modality]], modality)
+            if start:
+                x[:, row, 0] = model.starts[model.owner[modality]]
+            x[:, row, start:] = model.embed_tokens(seen[..., model.columns[modality]], modality)
         if model.channels is not None:
             x += model.channels[self._channels][:, None]
-        self._last = tokens[-1:]
-        return self._run(x)
+        return self._run(x) if n else x
 
     def _run(self, x: Tensor) -> Tensor:
-        model, stop = self._model, self._position + x.shape[1]
+        model, stop, shape = self._model, self._position + x.shape[2], x.shape
         rope = rope_table(self._position, stop, model.embed_dim // model.config.temporal_heads, x)
         self._position = stop
         for i, layer in enumerate(model.layers):
-            layer(x, rope, self._carries[i], self._masks)
+            x = layer(x.view(-1, *shape[2:]), rope, self._carries[i], self._masks).view(shape)
             if str(i) in model.modality_layers:
-                model.modality_layers[str(i)](x, self._rows)
+                x = model.modality_layers[str(i)](x, self._rows)
         return model.norm.full(x)

@@ -15,10 +15,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from hypnos_bench.errors import DataError
-from hypnos_bench.hypnos.attention import Carry, Masks, Norm, StreamLayer, frozen, rope_table
+from hypnos_bench.hypnos.attention import Carry, Masks, Norm, StreamLayer, rope_table
 from hypnos_bench.hypnos.bundle import Weights
 from hypnos_bench.hypnos.config import TokenizerConfig
 from hypnos_bench.hypnos.convolution import ConvEncoder, Tails
+from hypnos_bench.hypnos.linear import Linear, frozen
 
 TokenCount = Literal["auto", "ceil"]
 
@@ -63,10 +64,13 @@ class SignalTokenizer(nn.Module):
             for i in range(config.attention_depth)
         )
         self.norm = Norm(weights, f"{side}norm") if config.attention_depth else None
-        self.project = frozen(weights("project_in.weight"))
-        self.project_bias = frozen(weights("project_in.bias"))
+        self.project = Linear(weights("project_in.weight"), weights("project_in.bias"))
         levels = range(config.num_quantizers)
-        self.codebooks = nn.ParameterList(frozen(weights(f"quantizer.quantizers.{k}.embedding.weight")) for k in levels)
+        books = [weights(f"quantizer.quantizers.{k}.embedding.weight") for k in levels]
+        self.codebooks = nn.ParameterList(map(frozen, books))
+        # -2 x.e as one product: doubling is exact.
+        self._products = nn.ModuleList(Linear(-2 * book) for book in books)
+        self._squares = nn.ParameterList(frozen(book.square().sum(1)) for book in books)
 
     @torch.inference_mode()
     def tokenize(self, x: Tensor, *, count: TokenCount = "ceil", block_tokens: int | None = None) -> Tensor:
@@ -90,68 +94,173 @@ class SignalTokenizer(nn.Module):
         DataError
             When the signal is too short to be mirrored in front of the convolutions.
         """
-        n = token_count(x.shape[-1], self.samples_per_token, count)
-        out = torch.empty(x.shape[0], n, self.num_quantizers, dtype=torch.long, device=x.device)
-        start = 0
-        for z in self.latents(x, block_tokens=block_tokens):
-            part = z[:, : n - start]
-            out[:, start : start + part.shape[1]] = self.quantize(part)
-            start += part.shape[1]
-            if start == n:
-                break
-        return out
+        stream = self.stream(x.shape[0])
+        parts = [stream.push(piece) for piece in self._pieces(x, block_tokens)]
+        return torch.cat((*parts, stream.finish(count)), 1)
 
     @torch.inference_mode()
     def latents(self, x: Tensor, *, block_tokens: int | None = None) -> Iterator[Tensor]:
         """Blocks of vectors before quantisation, (batch, n, codebook width), ceil(samples / hop) in all."""
-        hop = self.samples_per_token
-        # One hop of zeros at the end lets the last token see its own second; the first output is dropped for it.
-        total = x.shape[-1] + hop
-        if not self.encoder.fits(total):
-            shortest = next(n for n in range(1, 2**31) if self.encoder.fits(n * hop))
-            raise DataError(
-                f"a signal of {x.shape[-1] / self.config.sample_rate:g} s is too short for this tokenizer; "
-                f"it needs more than {(shortest - 2) * self.config.token_duration_sec:g} s"
-            )
-        block = (block_tokens or self._block_tokens(x.shape[0])) * hop
-        while not self.encoder.fits(min(block, total)):
-            block += hop
-        tails: Tails = {}
-        carries, masks = [Carry() for _ in self.layers], Masks()
-        position = 0
-        for start in range(0, total, block):
-            piece = x[..., start : start + block]
-            missing = min(block, total - start) - piece.shape[-1]
-            z = self.encoder(F.pad(piece, (0, missing)) if missing else piece, tails)
-            z = z[:, 1:] if start == 0 else z
-            if z.shape[1]:
-                z = z.contiguous()
-                self._attend(z, position, carries, masks)
-                position += z.shape[1]
-                yield F.linear(z if self.norm is None else self.norm(z), self.project, self.project_bias)
+        stream = self.stream(x.shape[0])
+        for piece in self._pieces(x, block_tokens):
+            yield stream.push_latents(piece)
+        yield stream.finish_latents()
+
+    def stream(self, batch: int = 1) -> TokenStream:
+        """Start tokenising `batch` signals of equal rate that arrive piece by piece."""
+        return TokenStream(self, batch)
+
+    def _pieces(self, x: Tensor, block_tokens: int | None) -> Iterator[Tensor]:
+        block = (block_tokens or self._block_tokens(x.shape[0])) * self.samples_per_token
+        return (x[..., start : start + block] for start in range(0, x.shape[-1], block))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return next(self.parameters()).device
+
+    @property
+    def attention_reach(self) -> int | None:
+        """Tokens back from which one token can be reached through all layers; ``None`` when there is no limit."""
+        window = self.config.window_size
+        return len(self.layers) * (window - 1) if window is not None else None if len(self.layers) else 0
 
     def _block_tokens(self, batch: int) -> int:
         fitting = _BLOCK_NUMBERS // (batch * self.config.n_filters * self.samples_per_token)
         return min(max(fitting, _SHORTEST_BLOCK), _LONGEST_BLOCK)
 
-    def _attend(self, z: Tensor, position: int, carries: list[Carry], masks: Masks) -> None:
-        if not len(self.layers):
-            return
-        head_dim = self.config.embed_dim // self.config.attention_heads
-        cos, sin = rope_table(position, position + z.shape[1], head_dim, z)
-        for layer, carry in zip(self.layers, carries, strict=True):
-            layer(z, (cos, sin), carry, masks)
-
     @torch.inference_mode()
     def quantize(self, z: Tensor) -> Tensor:
         """Residual vector quantisation of (batch, n, width): per level the nearest row, the first of equals."""
         rest = z.flatten(0, 1)
-        codes = []
-        for book in self.codebooks:
+        codes = torch.empty(len(rest), self.num_quantizers, dtype=torch.long, device=z.device)
+        for level, (book, product, squares) in enumerate(
+            zip(self.codebooks, self._products, self._squares, strict=True)
+        ):
             # |x|^2 - 2 x.e + |e|^2, added in this order: near ties fall as they do in the published package.
-            distance = rest @ book.T
-            distance.mul_(-2).add_(rest.square().sum(1, keepdim=True)).add_(book.square().sum(1))
+            distance = product(rest).add_(rest.square().sum(1, keepdim=True)).add_(squares)
             nearest = distance.argmin(1)
-            codes.append(nearest)
+            codes[:, level] = nearest
             rest = rest - book[nearest]
-        return torch.stack(codes, -1).view(*z.shape[:2], -1)
+        return codes.view(*z.shape[:2], self.num_quantizers)
+
+
+class TokenStream:
+    """Tokens of signals that arrive piece by piece; the tokens do not depend on how a signal is cut.
+
+    A token is complete with the first sample after its own second. At the start nothing comes out until the signal
+    is long enough to be mirrored in front of the convolutions (six seconds, with a final kernel of seven).
+
+    A sample that is not finite reaches the tokens that causality says it must and no others. Their codes are 0.
+
+    Parameters
+    ----------
+    tokenizer : SignalTokenizer
+    batch : int
+        Signals side by side.
+
+    Attributes
+    ----------
+    tainted : list of list of (int, int)
+        Per signal, the ranges (first, stop) of tokens that a non-finite sample reached.
+    """
+
+    def __init__(self, tokenizer: SignalTokenizer, batch: int) -> None:
+        self._tokenizer = tokenizer
+        self._waiting = torch.empty(batch, 1, 0, device=tokenizer.device)
+        self._samples = 0
+        self._tails: Tails = {}
+        self._carries, self._masks = [Carry() for _ in tokenizer.layers], Masks()
+        self._position = 0  # tokens so far
+        self._last_bad: Tensor | None = None  # per signal, the last token that was not finite itself
+        self.tainted: list[list[tuple[int, int]]] = [[] for _ in range(batch)]
+
+    @torch.inference_mode()
+    def push(self, x: Tensor) -> Tensor:
+        """Tokens that are complete now, int64 (batch, n, num_quantizers), of samples (batch, 1, any number)."""
+        return self._codes(self.push_latents(x), None)
+
+    @torch.inference_mode()
+    def finish(self, count: TokenCount = "ceil") -> Tensor:
+        """Tokens that are left at the end of the signal.
+
+        Raises
+        ------
+        DataError
+            When the whole signal is too short to be mirrored in front of the convolutions.
+        """
+        z = self.finish_latents()
+        left = token_count(self._samples, self._tokenizer.samples_per_token, count) - (self._position - z.shape[1])
+        return self._codes(z, left)
+
+    def push_latents(self, x: Tensor) -> Tensor:
+        """Vectors before quantisation of the tokens that are complete now, (batch, n, codebook width)."""
+        self._samples += x.shape[-1]
+        samples = torch.cat((self._waiting, x.to(self._waiting.device)), -1) if self._waiting.shape[-1] else x
+        # The first block is one sample longer than whole tokens: a token is complete with the sample after its second.
+        hop, ahead = self._tokenizer.samples_per_token, 0 if self._tails else 1
+        whole = max(samples.shape[-1] - ahead, 0) // hop * hop + ahead
+        if ahead and not (whole <= samples.shape[-1] and self._tokenizer.encoder.fits(whole)):
+            whole = 0
+        self._waiting = samples[..., whole:].clone()
+        return self._latents(samples[..., :whole])
+
+    def finish_latents(self) -> Tensor:
+        """Vectors of the tokens that are left, a last one with less than a second of signal among them."""
+        tokenizer, hop = self._tokenizer, self._tokenizer.samples_per_token
+        # Zeros let the last token see its whole second and the sample after it.
+        left = self._waiting.shape[-1]
+        total = hop if self._tails else -(-left // hop) * hop + 1
+        if not self._tails and not tokenizer.encoder.fits(total):
+            shortest = next(n for n in range(2**31) if tokenizer.encoder.fits(n * hop + 1))
+            raise DataError(
+                f"a signal of {self._samples / tokenizer.sample_rate:g} s is too short for this tokenizer; "
+                f"it needs more than {(shortest - 1) * tokenizer.config.token_duration_sec:g} s"
+            )
+        samples = F.pad(self._waiting, (0, total - left))
+        self._waiting = samples[..., :0]
+        return self._latents(samples)
+
+    def _latents(self, samples: Tensor) -> Tensor:
+        tokenizer = self._tokenizer
+        if not samples.shape[-1]:
+            return samples.new_empty(samples.shape[0], 0, tokenizer.config.code_dim)
+        first = not self._tails
+        z = tokenizer.encoder(samples, self._tails)
+        z = self._without_bad(z[:, 1:] if first else z)  # the first output precedes all tokens
+        if z.shape[1] and len(tokenizer.layers):
+            head_dim = tokenizer.config.embed_dim // tokenizer.config.attention_heads
+            rope = rope_table(self._position, self._position + z.shape[1], head_dim, z)
+            for layer, carry in zip(tokenizer.layers, self._carries, strict=True):
+                z = layer(z, rope, carry, self._masks)
+        self._position += z.shape[1]
+        latents: Tensor = tokenizer.project(z if tokenizer.norm is None else tokenizer.norm(z))
+        return latents
+
+    def _without_bad(self, z: Tensor) -> Tensor:
+        """Zeros in place of vectors that are not finite: attention would spread them over earlier tokens too."""
+        bad = ~z.sum(-1).isfinite()
+        if self._last_bad is None and not bad.any():
+            return z.contiguous()
+        if self._last_bad is None:
+            self._last_bad = torch.full((len(z), 1), -(2**62), device=z.device)
+        index = torch.arange(self._position, self._position + z.shape[1], device=z.device).expand(bad.shape)
+        latest = torch.cat((self._last_bad, torch.where(bad, index, self._last_bad)), 1).cummax(1).values[:, 1:]
+        self._last_bad = latest[:, -1:]
+        reach = self._tokenizer.attention_reach
+        tainted = latest >= 0 if reach is None else index - latest <= reach
+        for ranges, row in zip(self.tainted, tainted, strict=True):
+            for t in (row.nonzero()[:, 0] + self._position).tolist():
+                if ranges and ranges[-1][1] == t:
+                    ranges[-1] = (ranges[-1][0], t + 1)
+                else:
+                    ranges.append((t, t + 1))
+        return z.masked_fill(bad[..., None], 0.0)
+
+    def _codes(self, z: Tensor, keep: int | None) -> Tensor:
+        start = self._position - z.shape[1]
+        codes = self._tokenizer.quantize(z[:, :keep])
+        for row, ranges in zip(codes, self.tainted, strict=True):
+            for first, stop in ranges:
+                row[max(first - start, 0) : max(stop - start, 0)] = 0
+        return codes

@@ -152,7 +152,7 @@ def test_state_does_not_grow(tiny_bundle, make_tokens):
     tokens, _, channel_ids = make_tokens(metadata, 400)
     stream = model.stream([0, 1, 2, 3], channel_ids[0].tolist())
     for start in range(0, 400, 20):
-        stream.push(tokens[0, start : start + 20])
+        stream.push(tokens[:, start : start + 20])
     kept = [carry.keys.shape[1] for carry in stream._carries]
     assert kept == [11, 39, 11, 39]
 

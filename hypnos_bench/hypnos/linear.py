@@ -1,0 +1,115 @@
+"""Products with frozen weights, which are kept in the layout that the CPU's kernels want.
+
+A plain product rearranges its weight at every call. With oneDNN, which comes with PyTorch on x86, the weight is
+rearranged once, the activation or the addition that follows is done while the result is still in cache, and the
+result for a row does not depend on how many rows come along.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+Activation = Literal["none", "gelu", "swish"]
+
+
+@cache
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this processor and build of PyTorch multiply rearranged weights of a type: x86 with oneDNN.
+
+    Without AVX-512, oneDNN has no fast bfloat16; PyTorch's own kernels are then the better choice.
+    """
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    if not x86 or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+
+
+def frozen(tensor: Tensor) -> nn.Parameter:
+    """Wrap a weight that is never trained."""
+    return nn.Parameter(tensor.contiguous(), requires_grad=False)
+
+
+class Linear(nn.Module):
+    """``x @ weight.T + bias``, with what often follows it.
+
+    On a CPU the weight is rearranged by :meth:`pack`, at the latest when it is first used, and the plain copy is
+    dropped. Moving the module elsewhere brings it back.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (n_out, n_in)
+    bias : Tensor, shape (n_out,), optional
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.weight: Any = frozen(weight)  # None while packed
+        self.bias = None if bias is None else frozen(bias)
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor, activation: Activation = "none") -> Tensor:
+        """Product of `x` (..., n_in), in the weight's type, and an activation: GELU (erf), swish, or none."""
+        packed = self._ready()
+        if packed is not None:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, packed, self.bias, activation, [], "none")
+            return y
+        y = F.linear(x, self.weight, self.bias)
+        return F.gelu(y) if activation == "gelu" else F.silu(y) if activation == "swish" else y
+
+    def times(self, x: Tensor, other: Tensor) -> Tensor:
+        """Product of `x`, multiplied by `other` (..., n_out)."""
+        packed = self._ready()
+        if packed is not None:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, packed, self.bias, "mul")
+            return y
+        product: Tensor = F.linear(x, self.weight, self.bias)
+        return product.mul_(other)
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        """`other` (..., n_out) plus the product of `x`; a float32 `other` stays float32 beside shorter weights."""
+        packed = self._ready() if other.dtype == x.dtype else None
+        if packed is not None:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, packed, self.bias, "add")
+            return y
+        product: Tensor = self(x)
+        return other + product
+
+    def pack(self) -> None:
+        """Rearrange the weight where that is possible."""
+        weight = self.weight
+        if weight is not None and weight.device.type == "cpu" and can_pack(weight.dtype):
+            self._packed, self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach()), None
+
+    def _ready(self) -> Tensor | None:
+        """The rearranged weight, or ``None`` where plain ones are used."""
+        if self._packed is None:
+            self.pack()
+        return self._packed
+
+    def _unpack(self) -> None:
+        if self._packed is not None:
+            self.weight, self._packed = frozen(self._packed.to_dense()), None
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Linear:
+        self._unpack()  # another device or type may be wanted
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._unpack()  # packed weights can be neither copied nor pickled
+        return self.__dict__.copy()
+
+
+def settle(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Bring a module to its place and type, and its weights into the layout used there."""
+    module.to(device, dtype)
+    for part in module.modules():
+        if isinstance(part, Linear):
+            part.pack()
+    return module
