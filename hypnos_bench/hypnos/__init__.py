@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hypnos_bench.hypnos.infer import embed_edf as embed_edf
     from hypnos_bench.hypnos.infer import load_model as load_model
     from hypnos_bench.hypnos.infer import tokenize as tokenize
+    from hypnos_bench.hypnos.live import StreamingEmbedder as StreamingEmbedder
     from hypnos_bench.hypnos.preprocess import preprocess_channels as preprocess_channels
     from hypnos_bench.hypnos.preprocess import preprocess_edf as preprocess_edf
     from hypnos_bench.hypnos.random_bundle import write_random_bundle as write_random_bundle
@@ -34,6 +35,7 @@ _HOME = {
     "embed_edf": "infer",
     "load_model": "infer",
     "tokenize": "infer",
+    "StreamingEmbedder": "live",
     "preprocess_channels": "preprocess",
     "preprocess_edf": "preprocess",
     "write_random_bundle": "random_bundle",

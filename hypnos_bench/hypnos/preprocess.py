@@ -199,7 +199,7 @@ def _preprocess(
     native_hz, rate_hz = signal.rate_hz, modality.sample_rate
     if len(signal.values) == 0 or native_hz < 1:
         raise DataError(f"{signal.source}: {len(signal.values)} samples at {signal.rate_hz:g} Hz cannot be filtered")
-    sections = _sections(modality, notch_hz)
+    sections = filter_sections(modality, notch_hz)
     values: NDArray[Any] = resample(signal.values, native_hz, rate_hz)
     if causal:
         values = values.astype(np.float64)
@@ -215,8 +215,14 @@ def _preprocess(
     return compress(winsorised_zscore(values))
 
 
-def _sections(modality: ModalityLike, notch_hz: float) -> list[NDArray[np.float64]]:
-    """Filters of a modality, in order of use."""
+def filter_sections(modality: ModalityLike, notch_hz: float) -> list[NDArray[np.float64]]:
+    """Filters of a modality at its own rate, in order of use; each of shape (n_sections, 6).
+
+    Raises
+    ------
+    DataError
+        When the modality asks for an unknown filter or one that does not fit its rate.
+    """
     band = _BANDS.get(modality.preprocess_modality)
     if band is None:
         raise DataError(

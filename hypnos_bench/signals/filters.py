@@ -43,12 +43,33 @@ def forward(sos: NDArray[np.float64], values: NDArray[Any]) -> NDArray[Any]:
     Parameters
     ----------
     sos : ndarray, shape (n_sections, 6)
-    values : ndarray, shape (n_samples,), at least one sample
+    values : ndarray, shape (n_samples,)
     """
-    from scipy.signal import sosfilt, sosfilt_zi
+    return ForwardFilter(sos).push(values)
 
-    filtered, _ = sosfilt(sos, values, zi=sosfilt_zi(sos) * values[0])
-    return np.asarray(filtered, dtype=values.dtype)
+
+class ForwardFilter:
+    """Causal filter that carries its state: a signal fed in pieces gives what :func:`forward` gives for all of it.
+
+    Parameters
+    ----------
+    sos : ndarray, shape (n_sections, 6)
+    """
+
+    def __init__(self, sos: NDArray[np.float64]) -> None:
+        self._sos = sos
+        self._state: NDArray[np.float64] | None = None
+
+    def push(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Filter the next samples, any number of them; of the dtype of `values`."""
+        from scipy.signal import sosfilt, sosfilt_zi
+
+        if not len(values):
+            return values
+        if self._state is None:
+            self._state = sosfilt_zi(self._sos) * values[0]
+        filtered, self._state = sosfilt(self._sos, values, zi=self._state)
+        return np.asarray(filtered, dtype=values.dtype)
 
 
 def zero_phase(sos: NDArray[np.float64], values: NDArray[Any]) -> NDArray[Any]:

@@ -33,25 +33,64 @@ def ema_zscore(values: NDArray[Any], rate_hz: float, tau_s: float = 60.0) -> NDA
     -------
     ndarray of float32, shape (n_samples,)
     """
-    from scipy.signal import lfilter
-
     x = np.asarray(values, dtype=np.float64)
-    alpha = float(np.exp(-1.0 / max(tau_s * rate_hz, 1.0)))
-    first = x[: max(int(tau_s * rate_hz), 1)]
-    mean_0 = float(np.nanmean(first))
-    variance_0 = max(float(np.nanvar(first)), VARIANCE_FLOOR)
+    return RunningZscore(rate_hz, tau_s, *moments(x[: start_samples(rate_hz, tau_s)])).push(x)
 
-    def average(samples: NDArray[np.float64], start: float) -> NDArray[np.float64]:
-        averaged, _ = lfilter([1.0 - alpha], [1.0, -alpha], samples, zi=np.array([_unit_state(alpha) * start]))
-        return np.asarray(averaged)
 
-    known = np.where(np.isnan(x), mean_0, x)
-    mean = average(known, mean_0)
-    squared = np.square(known - mean)
-    unlimited = np.maximum(average(squared, variance_0), VARIANCE_FLOOR)
-    np.minimum(squared, CLIP_SIGMA**2 * unlimited, out=squared)
-    variance = np.maximum(average(squared, variance_0), VARIANCE_FLOOR)
-    return np.asarray((x - mean) / np.sqrt(variance), dtype=np.float32)
+def start_samples(rate_hz: float, tau_s: float) -> int:
+    """Samples from which `ema_zscore` takes its start values."""
+    return max(int(tau_s * rate_hz), 1)
+
+
+def moments(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and variance without NaN."""
+    return float(np.nanmean(values)), float(np.nanvar(values))
+
+
+class RunningZscore:
+    """The recursion of `ema_zscore` with its state: a signal fed in pieces gives what one pass gives.
+
+    Parameters
+    ----------
+    rate_hz : float
+    tau_s : float
+        Time constant of the averages.
+    mean, variance : float
+        Start values; the variance is at least 1e-6.
+    """
+
+    def __init__(self, rate_hz: float, tau_s: float, mean: float, variance: float) -> None:
+        self._alpha = float(np.exp(-1.0 / max(tau_s * rate_hz, 1.0)))
+        self._unit = _unit_state(self._alpha)
+        self._start_mean = mean
+        self._mean = np.array([self._unit * mean])
+        self._unlimited = np.array([self._unit * max(variance, VARIANCE_FLOOR)])
+        self._limited = self._unlimited
+
+    def push(self, x: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Z-score of the next samples, any number of them."""
+        if not len(x):
+            return np.empty(0, np.float32)
+        known = np.where(np.isnan(x), self._start_mean, x)
+        mean, self._mean = self._average(known, self._mean)
+        squared = np.square(known - mean)
+        unlimited, self._unlimited = self._average(squared, self._unlimited)
+        np.minimum(squared, CLIP_SIGMA**2 * np.maximum(unlimited, VARIANCE_FLOOR), out=squared)
+        variance, self._limited = self._average(squared, self._limited)
+        return np.asarray((x - mean) / np.sqrt(np.maximum(variance, VARIANCE_FLOOR)), dtype=np.float32)
+
+    @property
+    def moments(self) -> tuple[float, float]:
+        """Mean and variance as they stand."""
+        return float(self._mean[0]) / self._unit, max(float(self._limited[0]) / self._unit, VARIANCE_FLOOR)
+
+    def _average(
+        self, samples: NDArray[np.float64], state: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        from scipy.signal import lfilter
+
+        averaged, state = lfilter([1.0 - self._alpha], [1.0, -self._alpha], samples, zi=state)
+        return np.asarray(averaged), state
 
 
 def _unit_state(alpha: float) -> float:
