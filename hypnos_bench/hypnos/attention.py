@@ -6,8 +6,6 @@ any size gives what one pass over all of it gives; memory depends on block and w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -18,22 +16,34 @@ from hypnos_bench.hypnos.linear import Linear, frozen
 LAYER_NORM_EPS = 1e-5
 ROPE_THETA = 10000.0
 
+_LEAST_SLACK = 64  # positions that fit beside the window before a buffer is moved on
 
-@dataclass
+
 class Carry:
-    """Keys and values of a layer's recent past, each (rows, n, heads, head_dim)."""
+    """Keys and values of a layer's recent past, in one buffer that is moved on when it is full."""
 
-    keys: Tensor | None = None
-    values: Tensor | None = None
+    def __init__(self) -> None:
+        self._buffer: Tensor | None = None  # (keys and values, rows, capacity, heads, head_dim)
+        self._stop = 0
 
     def extend(self, k: Tensor, v: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
-        """Append a block, return all keys and values it may see, and keep what the next block may see."""
-        if self.keys is not None and self.values is not None:
-            k, v = torch.cat((self.keys, k), 1), torch.cat((self.values, v), 1)
-        keep = k.shape[1] if window is None else min(window - 1, k.shape[1])
-        first = k.shape[1] - keep
-        self.keys, self.values = k[:, first:], v[:, first:]
-        return k, v
+        """Append a block (rows, n, heads, head_dim); return all keys and values it may see, earlier ones in front."""
+        n = k.shape[1]
+        past = self._stop if window is None else min(window - 1, self._stop)
+        if self._buffer is None or self._stop + n > self._buffer.shape[2]:
+            # A layer without a window keeps all of its past, in a buffer that doubles.
+            capacity = 2 * past + max(n, _LEAST_SLACK) if window is None else window - 1 + max(n, _LEAST_SLACK)
+            moved = self._buffer
+            if moved is None or moved.shape[2] < past + n:
+                self._buffer = k.new_empty(2, k.shape[0], capacity, *k.shape[2:])
+            if moved is not None:
+                self._buffer[:, :, :past] = moved[:, :, self._stop - past : self._stop].clone()
+            self._stop = past
+        self._buffer[0, :, self._stop : self._stop + n] = k
+        self._buffer[1, :, self._stop : self._stop + n] = v
+        self._stop += n
+        seen = self._buffer[:, :, self._stop - n - past : self._stop]
+        return seen[0], seen[1]
 
 
 def band_mask(n_queries: int, n_keys: int, window: int | None, like: Tensor) -> Tensor:

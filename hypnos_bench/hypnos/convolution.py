@@ -101,7 +101,8 @@ def conv_weight(weights: Weights, name: str, norm: str | None) -> Tensor:
         return weights(f"{name}.conv.weight")
     direction = weights(f"{name}.conv.parametrizations.weight.original1")
     gain = weights(f"{name}.conv.parametrizations.weight.original0")
-    return direction * (gain / direction.flatten(1).norm(dim=1)[:, None, None])
+    length: Tensor = direction.flatten(1).norm(dim=1)
+    return direction * (gain / length[:, None, None])
 
 
 def pad_start(x: Tensor, n: int, mode: str) -> Tensor:

@@ -148,7 +148,13 @@ def tokenize(
     UsageError
         When a signal's name is no modality.
     DataError
-        When no signal is given, one is too short, or one holds values that are not finite.
+        When no signal is given, one is too short, or one has no stretch of finite values.
+
+    Warns
+    -----
+    UserWarning
+        When a signal holds values that are not finite: it says how many and which tokens they reached. Those tokens
+        are code 0; all others are what they would be without the gap.
     """
     arrays = _checked_signals(metadata, signals)
     # Signals of one tokenizer and length share a batch, and each tokenizer is read once.
@@ -163,10 +169,12 @@ def tokenize(
             settle(tokenizer, wanted, torch.float32)
         x = torch.from_numpy(np.stack([arrays[name] for name in names])[:, None]).to(tokenizer.device)
         try:
-            codes = tokenizer.tokenize(x, count=count).cpu()
+            codes, tainted = tokenizer.tokenize_and_report(x, count=count)
         except DataError as error:
             raise DataError(f"modality {' and '.join(names)} (tokenizer {stem}): {error}") from error
-        found |= dict(zip(names, codes, strict=True))
+        found |= dict(zip(names, codes.cpu(), strict=True))
+        for name, ranges in zip(names, tainted, strict=True):
+            _report_tainted(name, arrays[name], ranges, codes.shape[1], tokenizer.config.token_duration_sec)
     n = min(len(codes) for codes in found.values())
     tokens = torch.zeros(1, n, metadata.columns[-1].stop, dtype=torch.long)
     mask = torch.tensor([[m.name in found for m in metadata.modalities]])
@@ -323,24 +331,37 @@ def embed_edf(
 def _checked_signals(
     metadata: ModelMetadata, signals: Mapping[str, NDArray[np.floating[Any]] | None]
 ) -> dict[str, NDArray[np.float32]]:
-    rates = {m.name: m.sample_rate for m in metadata.modalities}
+    known = [m.name for m in metadata.modalities]
     arrays: dict[str, NDArray[np.float32]] = {}
     for name, signal in signals.items():
-        if name not in rates:
-            raise UsageError(f"signal {name!r} is none of the model's modalities.{did_you_mean(name, rates)}")
+        if name not in known:
+            raise UsageError(f"signal {name!r} is none of the model's modalities.{did_you_mean(name, known)}")
         if signal is None:
             continue
-        array = np.asarray(signal, np.float32).reshape(-1)
-        bad = np.flatnonzero(~np.isfinite(array))
-        if len(bad):
-            raise DataError(
-                f"modality {name}: {len(bad)} of {len(array)} samples are not finite numbers, the first at "
-                f"{bad[0] / rates[name]:.2f} s; repair the signal or leave the modality out"
-            )
-        arrays[name] = array
+        arrays[name] = np.asarray(signal, np.float32).reshape(-1)
     if not arrays:
-        raise DataError(f"no modality is present; the model knows {', '.join(rates)}")
+        raise DataError(f"no modality is present; the model knows {', '.join(known)}")
     return arrays
+
+
+def _report_tainted(
+    name: str, signal: NDArray[np.float32], ranges: list[tuple[int, int]], n_tokens: int, token_s: float
+) -> None:
+    """Say where a signal is not finite and which tokens that reached; refuse a signal of which nothing is left."""
+    ranges = [(first, min(stop, n_tokens)) for first, stop in ranges if first < n_tokens]
+    if not ranges:
+        return
+    count = int(np.count_nonzero(~np.isfinite(signal)))
+    bad = f"modality {name}: {count} of {len(signal)} samples are not finite numbers"
+    if sum(stop - first for first, stop in ranges) == n_tokens:
+        raise DataError(f"{bad}, and they reach every token; repair the signal or leave the modality out")
+    spans = ", ".join(f"{first * token_s:g}-{stop * token_s:g} s" for first, stop in ranges[:5])
+    more = f" and {len(ranges) - 5} more stretches" if len(ranges) > 5 else ""
+    warnings.warn(
+        f"{bad}; its tokens at {spans}{more} say nothing (code 0), and embeddings remember them for a while",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _check_tokens(model: RQTransformer, tokens: Tensor, modality_mask: Tensor, channel_ids: Tensor) -> None:

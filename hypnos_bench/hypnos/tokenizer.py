@@ -72,7 +72,6 @@ class SignalTokenizer(nn.Module):
         self._products = nn.ModuleList(Linear(-2 * book) for book in books)
         self._squares = nn.ParameterList(frozen(book.square().sum(1)) for book in books)
 
-    @torch.inference_mode()
     def tokenize(self, x: Tensor, *, count: TokenCount = "ceil", block_tokens: int | None = None) -> Tensor:
         """Tokens of signals of equal length.
 
@@ -94,9 +93,15 @@ class SignalTokenizer(nn.Module):
         DataError
             When the signal is too short to be mirrored in front of the convolutions.
         """
+        return self.tokenize_and_report(x, count=count, block_tokens=block_tokens)[0]
+
+    def tokenize_and_report(
+        self, x: Tensor, *, count: TokenCount = "ceil", block_tokens: int | None = None
+    ) -> tuple[Tensor, list[list[tuple[int, int]]]]:
+        """Tokens as :meth:`tokenize` gives them, and :attr:`TokenStream.tainted`."""
         stream = self.stream(x.shape[0])
         parts = [stream.push(piece) for piece in self._pieces(x, block_tokens)]
-        return torch.cat((*parts, stream.finish(count)), 1)
+        return torch.cat((*parts, stream.finish(count)), 1), stream.tainted
 
     @torch.inference_mode()
     def latents(self, x: Tensor, *, block_tokens: int | None = None) -> Iterator[Tensor]:

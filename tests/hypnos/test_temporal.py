@@ -153,8 +153,8 @@ def test_state_does_not_grow(tiny_bundle, make_tokens):
     stream = model.stream([0, 1, 2, 3], channel_ids[0].tolist())
     for start in range(0, 400, 20):
         stream.push(tokens[:, start : start + 20])
-    kept = [carry.keys.shape[1] for carry in stream._carries]
-    assert kept == [11, 39, 11, 39]
+    kept = [carry._buffer.shape[2] for carry in stream._carries]
+    assert kept == [11 + 64, 39 + 64, 11 + 64, 39 + 64]  # the window's past, and room for a block
 
 
 def test_band_mask_by_hand():
@@ -174,3 +174,29 @@ def test_shorter_types_stay_near(tiny_bundle, make_tokens, our_frames, dtype):
     assert float(torch.cosine_similarity(exact, near, -1).min()) > 0.999
     assert {p.dtype for p in short.parameters()} == {dtype}
     assert {p.dtype for p in tokenizers["ecg"].parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("sizes", [[0, 1, 1, 30, 8], [40]])
+def test_advance_is_push_one_second_earlier(tiny_bundle, make_tokens, sizes):
+    model, _, metadata = load_model(tiny_bundle)
+    tokens, _, channel_ids = make_tokens(metadata, 40)
+    ids = channel_ids[0].tolist()
+    pushed = model.stream([0, 1, 2, 3], ids).push(tokens)
+    stream = model.stream([0, 1, 2, 3], ids)
+    parts = [stream.advance(part) for part in tokens.split(sizes, 1)]
+    assert parts[0].shape[2] == sizes[0] + 1
+    advanced = torch.cat(parts, 2)
+    assert advanced.shape[2] == 41
+    torch.testing.assert_close(advanced[:, :, :40], pushed, atol=2e-6, rtol=1e-5)
+
+
+def test_recordings_side_by_side_do_not_see_each_other(tiny_bundle, make_tokens):
+    model, _, metadata = load_model(tiny_bundle)
+    several = torch.cat([make_tokens(metadata, 90, seed=seed)[0] for seed in range(3)])
+    ids = [0, 5, 7]
+    together = model.stream([0, 1, 3], ids, batch=3)
+    frames = torch.cat([together.push(part) for part in several.split(25, 1)], 2)
+    assert frames.shape == (3, 3, 90, 32)
+    for i in range(3):
+        alone = model.stream([0, 1, 3], ids).push(several[i : i + 1])
+        torch.testing.assert_close(frames[i : i + 1], alone, atol=2e-6, rtol=1e-5)

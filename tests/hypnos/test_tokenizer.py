@@ -148,12 +148,18 @@ def test_batch_gives_what_single_signals_give(tiny_bundle, make_signals):
         assert torch.equal(both[row], tokenizers["eeg_c3"].tokenize(x[row : row + 1])[0])
 
 
-def test_the_first_of_equal_codes_wins(tiny_bundle):
-    _, tokenizers, _ = load_model(tiny_bundle)
-    tokenizer = tokenizers["eeg_c3"]
-    with torch.no_grad():
-        tokenizer.codebooks[0][20] = tokenizer.codebooks[0][5]
-    assert tokenizer.quantize(tokenizer.codebooks[0][20][None, None].detach())[0, 0, 0] == 5
+def test_the_first_of_equal_codes_wins(edited_bundle):
+    book = "tok/eeg-q3/quantizer.quantizers.0.embedding.weight"
+
+    def repeat_a_row(tensors):
+        kind, shape, data = tensors[book]
+        rows = np.frombuffer(data, "<f4").reshape(shape).copy()
+        rows[20] = rows[5]
+        tensors[book] = (kind, shape, rows.tobytes())
+
+    tokenizer = load_model(edited_bundle(repeat_a_row))[1]["eeg_c3"]
+    assert torch.equal(tokenizer.codebooks[0][20], tokenizer.codebooks[0][5])
+    assert tokenizer.quantize(tokenizer.codebooks[0][[20, 7]].detach()[None])[0, :, 0].tolist() == [5, 7]
 
 
 @pytest.mark.parametrize(
@@ -194,13 +200,65 @@ def test_short_signal_names_its_modality(tiny_bundle, make_signals):
         tokenize(tokenizers, metadata, signals)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_reported(tiny_bundle, make_signals, value):
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_one_bad_second_reaches_what_causality_says_and_is_reported(tiny_bundle, make_signals, value):
+    _, tokenizers, metadata = load_model(tiny_bundle)
+    signals = make_signals(metadata, 80)
+    clean = tokenize(tokenizers, metadata, signals)[0]
+    signals["ecg"][30 * 16 : 31 * 16] = value
+    with pytest.warns(
+        UserWarning, match=r"modality ecg: 16 of 1280 samples are not finite.* its tokens at (\d+)-(\d+) s"
+    ):
+        tokens = tokenize(tokenizers, metadata, signals)[0]
+    ecg = metadata.columns[1]
+    others = [c for c in range(tokens.shape[2]) if c not in range(ecg.start, ecg.stop)]
+    assert torch.equal(tokens[..., others], clean[..., others])
+    changed = (tokens != clean).any(-1)[0].nonzero()[:, 0]
+    # Token 29 sees the first sample of second 30. Convolutions reach some 8 s back here, two layers of window 6 ten more.
+    assert int(changed.min()) == 29
+    assert 40 <= int(changed.max()) < 29 + 8 + 10 + 3
+    tainted = tokens[0, 29 : int(changed.max()) + 1, ecg]
+    assert not tainted.any()
+
+
+def test_bad_samples_taint_every_later_token_without_a_window(tiny_config, bundle_file, make_signals):
+    _, tokenizers, metadata = load_model(bundle_file(tiny_config(tokenizer={"window_size": None})))
+    x = torch.from_numpy(make_signals(metadata, 60)["ecg"])[None, None].repeat(2, 1, 1)
+    x[1, 0, 400] = np.nan
+    tokens, tainted = tokenizers["ecg"].tokenize_and_report(x, block_tokens=7)
+    assert tainted == [[], [(24, 60)]]
+    assert torch.equal(tokens[0, :24], tokens[1, :24])
+
+
+def test_a_signal_of_which_nothing_is_left_is_refused(tiny_bundle, make_signals):
     _, tokenizers, metadata = load_model(tiny_bundle)
     signals = make_signals(metadata, 20)
-    signals["ecg"][5 * 16] = value
-    with pytest.raises(DataError, match=r"modality ecg: 1 of 320 samples are not finite numbers, the first at 5\.00 s"):
+    signals["ecg"][::16] = np.nan
+    with pytest.raises(
+        DataError, match=r"modality ecg: 20 of 320 samples are not finite numbers, and they reach every"
+    ):
         tokenize(tokenizers, metadata, signals)
+
+
+@pytest.mark.parametrize("seconds", [6.9, 7, 40, 40.1])
+def test_a_stream_gives_the_same_tokens_however_it_is_cut(tiny_bundle, make_signals, seconds):
+    _, tokenizers, metadata = load_model(tiny_bundle)
+    rng = np.random.default_rng(3)
+    signals = make_signals(metadata, seconds)
+    x = torch.from_numpy(np.stack([signals["eeg_c3"], signals["eeg_c4"]]))[:, None]
+    tokenizer = tokenizers["eeg_c3"]
+    whole = tokenizer.tokenize(x)
+    for longest in (1, 5, 40, 200):
+        stream, parts, at = tokenizer.stream(2), [], 0
+        while at < x.shape[-1]:
+            n = int(rng.integers(0, longest + 1))
+            parts.append(stream.push(x[..., at : at + n]))
+            at = min(at + n, x.shape[-1])
+            done = sum(part.shape[1] for part in parts)
+            complete = max(at - 1, 0) // 16  # a token needs its second and one sample more
+            assert done == (complete if at > 6 * 16 else 0)
+        parts.append(stream.finish())
+        assert torch.equal(torch.cat(parts, 1), whole)
 
 
 def test_unknown_and_missing_signals(tiny_bundle, make_signals):
