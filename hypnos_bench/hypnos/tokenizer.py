@@ -23,9 +23,9 @@ from hypnos_bench.hypnos.linear import Linear, frozen
 
 TokenCount = Literal["auto", "ceil"]
 
-# Tokens per block: the widest layer, measured in numbers, should fit a core's cache; attention wants short blocks.
-_SHORTEST_BLOCK, _LONGEST_BLOCK = 64, 256
-_BLOCK_NUMBERS = 2**18
+# Tokens per block. On a CPU, convolutions want their widest layer, counted in numbers, near the core's cache.
+_BLOCK_TOKENS = {"cpu": 256, "cuda": 512, "mps": 256}
+_CONV_NUMBERS = 2**19
 LONGEST_SINGLE_PASS = 1800
 """Whole tokens up to which the published package runs one pass, and counts a last partial token."""
 
@@ -116,7 +116,7 @@ class SignalTokenizer(nn.Module):
         return TokenStream(self, batch)
 
     def _pieces(self, x: Tensor, block_tokens: int | None) -> Iterator[Tensor]:
-        block = (block_tokens or self._block_tokens(x.shape[0])) * self.samples_per_token
+        block = (block_tokens or _BLOCK_TOKENS[self.device.type]) * self.samples_per_token
         return (x[..., start : start + block] for start in range(0, x.shape[-1], block))
 
     @property
@@ -129,10 +129,6 @@ class SignalTokenizer(nn.Module):
         """Tokens back from which one token can be reached through all layers; ``None`` when there is no limit."""
         window = self.config.window_size
         return len(self.layers) * (window - 1) if window is not None else None if len(self.layers) else 0
-
-    def _block_tokens(self, batch: int) -> int:
-        fitting = _BLOCK_NUMBERS // (batch * self.config.n_filters * self.samples_per_token)
-        return min(max(fitting, _SHORTEST_BLOCK), _LONGEST_BLOCK)
 
     @torch.inference_mode()
     def quantize(self, z: Tensor) -> Tensor:
@@ -231,7 +227,7 @@ class TokenStream:
         if not samples.shape[-1]:
             return samples.new_empty(samples.shape[0], 0, tokenizer.config.code_dim)
         first = not self._tails
-        z = tokenizer.encoder(samples, self._tails)
+        z = torch.cat([tokenizer.encoder(piece, self._tails) for piece in self._pieces(samples)], 1)
         z = self._without_bad(z[:, 1:] if first else z)  # the first output precedes all tokens
         if z.shape[1] and len(tokenizer.layers):
             head_dim = tokenizer.config.embed_dim // tokenizer.config.attention_heads
@@ -241,6 +237,17 @@ class TokenStream:
         self._position += z.shape[1]
         latents: Tensor = tokenizer.project(z if tokenizer.norm is None else tokenizer.norm(z))
         return latents
+
+    def _pieces(self, samples: Tensor) -> Iterator[Tensor]:
+        """A block in the portions that suit the convolutions; the first one is a sample longer than whole tokens."""
+        tokenizer, hop, n = self._tokenizer, self._tokenizer.samples_per_token, samples.shape[-1]
+        at_once = max(_CONV_NUMBERS // (samples.shape[0] * tokenizer.config.n_filters * hop), 1) * hop
+        ahead = 0 if self._tails else 1
+        if samples.device.type != "cpu" or (ahead and not tokenizer.encoder.fits(at_once + 1)):
+            at_once = n
+        yield samples[..., : at_once + ahead]
+        for start in range(at_once + ahead, n, at_once):
+            yield samples[..., start : start + at_once]
 
     def _without_bad(self, z: Tensor) -> Tensor:
         """Zeros in place of vectors that are not finite: attention would spread them over earlier tokens too."""

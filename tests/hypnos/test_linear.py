@@ -88,6 +88,25 @@ def test_short_weights_leave_a_float32_sum_in_float32():
         assert product.plus(x.bfloat16(), other.bfloat16()).dtype == torch.bfloat16
 
 
+def test_without_bfloat16_instructions_products_are_done_in_float32(monkeypatch):
+    monkeypatch.setattr(linear, "_has_bf16_products", lambda: False)
+    for cached in (linear.can_pack, linear.must_widen):
+        cached.cache_clear()
+    weight, offset = make()
+    x = torch.randn(5, 16).bfloat16()
+    try:
+        if not linear.must_widen(torch.bfloat16):
+            pytest.skip("not an x86 processor")
+        with torch.inference_mode():
+            product = settle(Linear(weight, offset), torch.device("cpu"), torch.bfloat16)
+            assert product.weight.dtype == torch.bfloat16  # not packed
+            exact = F.linear(x.float(), weight.bfloat16().float(), offset.bfloat16().float())
+            assert torch.equal(product(x), exact.bfloat16())
+    finally:
+        for cached in (linear.can_pack, linear.must_widen):
+            cached.cache_clear()
+
+
 def test_settling_packs_every_product_at_once():
     if not linear.can_pack(torch.float32):
         pytest.skip("this processor has no packed products")
