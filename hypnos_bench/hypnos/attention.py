@@ -30,19 +30,20 @@ class Carry:
         """Append a block (rows, n, heads, head_dim); return all keys and values it may see, earlier ones in front."""
         n = k.shape[1]
         past = self._stop if window is None else min(window - 1, self._stop)
-        if self._buffer is None or self._stop + n > self._buffer.shape[2]:
+        buffer = self._buffer
+        if buffer is None or self._stop + n > buffer.shape[2]:
             # A layer without a window keeps all of its past, in a buffer that doubles.
-            capacity = 2 * past + max(n, _LEAST_SLACK) if window is None else window - 1 + max(n, _LEAST_SLACK)
-            moved = self._buffer
+            capacity = (2 * past if window is None else window - 1) + max(n, _LEAST_SLACK)
+            moved = buffer
             if moved is None or moved.shape[2] < past + n:
-                self._buffer = k.new_empty(2, k.shape[0], capacity, *k.shape[2:])
-            if moved is not None:
-                self._buffer[:, :, :past] = moved[:, :, self._stop - past : self._stop].clone()
-            self._stop = past
-        self._buffer[0, :, self._stop : self._stop + n] = k
-        self._buffer[1, :, self._stop : self._stop + n] = v
+                moved = k.new_empty(2, k.shape[0], capacity, *k.shape[2:])
+            if buffer is not None:
+                moved[:, :, :past] = buffer[:, :, self._stop - past : self._stop].clone()
+            self._buffer, self._stop, buffer = moved, past, moved
+        buffer[0, :, self._stop : self._stop + n] = k
+        buffer[1, :, self._stop : self._stop + n] = v
         self._stop += n
-        seen = self._buffer[:, :, self._stop - n - past : self._stop]
+        seen = buffer[:, :, self._stop - n - past : self._stop]
         return seen[0], seen[1]
 
 

@@ -202,7 +202,7 @@ def frames(
     ``context="chunked"`` starts anew every `chunk_tokens` tokens as the published package does;
     ``"continuous"`` never forgets, which is what the chunks approximate. See :func:`embed`.
     """
-    _check_tokens(model, tokens, modality_mask, channel_ids)
+    check_tokens(model, tokens, modality_mask, channel_ids)
     if context not in ("chunked", "continuous"):
         raise UsageError(f"context must be 'chunked' or 'continuous', not {context!r}")
     kind = model.device.type
@@ -273,7 +273,7 @@ def embed(
             UserWarning,
             stacklevel=2,
         )
-    _check_tokens(model, tokens, modality_mask, channel_ids)
+    check_tokens(model, tokens, modality_mask, channel_ids)
     present = [m.name for m, there in zip(metadata.modalities, modality_mask[0].tolist(), strict=True) if there]
     out = {name: np.empty((tokens.shape[1], model.embed_dim), np.float16) for name in present}
     blocks = frames(
@@ -364,7 +364,8 @@ def _report_tainted(
     )
 
 
-def _check_tokens(model: RQTransformer, tokens: Tensor, modality_mask: Tensor, channel_ids: Tensor) -> None:
+def check_tokens(model: RQTransformer, tokens: Tensor, modality_mask: Tensor, channel_ids: Tensor) -> None:
+    """Refuse tokens, mask and ids that do not fit a model, with a UsageError."""
     n_modalities, width = len(model.columns), model.columns[-1].stop
     if tokens.ndim != 3 or tokens.shape[0] != 1 or tokens.shape[2] != width or tokens.dtype != torch.long:
         raise UsageError(f"tokens must be int64 of shape (1, T, {width}), not {tokens.dtype} {tuple(tokens.shape)}")

@@ -23,9 +23,10 @@ from hypnos_bench.hypnos.linear import Linear, frozen
 
 TokenCount = Literal["auto", "ceil"]
 
-# Tokens per block. On a CPU, convolutions want their widest layer, counted in numbers, near the core's cache.
-_BLOCK_TOKENS = {"cpu": 256, "cuda": 512, "mps": 256}
-_CONV_NUMBERS = 2**19
+BLOCK_TOKENS = {"cpu": 256, "cuda": 512, "mps": 256}
+"""Tokens per block."""
+
+_CONV_NUMBERS = 2**19  # in the widest layer of what a CPU convolves at once: near the core's cache
 LONGEST_SINGLE_PASS = 1800
 """Whole tokens up to which the published package runs one pass, and counts a last partial token."""
 
@@ -116,7 +117,7 @@ class SignalTokenizer(nn.Module):
         return TokenStream(self, batch)
 
     def _pieces(self, x: Tensor, block_tokens: int | None) -> Iterator[Tensor]:
-        block = (block_tokens or _BLOCK_TOKENS[self.device.type]) * self.samples_per_token
+        block = (block_tokens or BLOCK_TOKENS[self.device.type]) * self.samples_per_token
         return (x[..., start : start + block] for start in range(0, x.shape[-1], block))
 
     @property
