@@ -69,7 +69,7 @@ def command(ctx: click.Context, /, **_: Any) -> int:
                 options,
                 values["results"],
                 simulated=cohort.card.simulated,
-                workers=choose_workers(values, options),
+                workers=choose_workers(values),
                 progress=progress,
             )
             rows.append(

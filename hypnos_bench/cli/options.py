@@ -76,10 +76,19 @@ encoder_options = _together(
         show_default=True,
         help="Store the mean over modalities, or each modality (8 times the space).",
     ),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bf16"]),
+        default="float32",
+        show_default=True,
+        help="Hypnos: type of the temporal layers; tokens are always made in float32.",
+    ),
     click.option("--chunk-tokens", type=click.IntRange(min=1), help="Hypnos: restart context every N seconds."),
     click.option("--zero-phase", is_flag=True, help="Hypnos: zero-phase instead of causal preprocessing."),
     click.option(
-        "--workers", type=click.IntRange(min=1), help="Embedding processes (default: one per core; 1 on a GPU)."
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Processes that embed, or that read and preprocess for a GPU (default: one per core).",
     ),
 )
 
@@ -105,6 +114,7 @@ def make_encoder_options(values: Mapping[str, Any]) -> EncoderOptions:
         embeddings=values["embeddings"],
         device=values["device"],
         modalities=values["modalities"],
+        precision=values["precision"],
         chunk_tokens=values["chunk_tokens"],
         zero_phase=values["zero_phase"],
         cache=values["cache"],
@@ -121,10 +131,8 @@ def choose_device(options: EncoderOptions, needed: bool) -> tuple[EncoderOptions
     return replace(options, device=str(device)), line
 
 
-def choose_workers(values: Mapping[str, Any], options: EncoderOptions) -> int:
-    """``--workers``, or one process per core, or one on an accelerator."""
+def choose_workers(values: Mapping[str, Any]) -> int:
+    """``--workers``, or one process per core."""
     from hypnos_bench.threads import usable_cores
 
-    if values["workers"]:
-        return int(values["workers"])
-    return 1 if options.device.startswith(("cuda", "mps")) else usable_cores()
+    return int(values["workers"] or usable_cores())

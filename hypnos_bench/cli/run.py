@@ -120,7 +120,7 @@ def make_request(values: dict[str, Any]) -> tuple[RunRequest, str | None]:
         split=values["split"],
         cohort_options={c: make_cohort_options(values, c) for c in cohorts},
         encoder_options=options,
-        workers=choose_workers(values, options),
+        workers=choose_workers(values),
         recompute=values["recompute"],
         command=command_line(),
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hypnos_bench.cohorts.base import Recording
-from hypnos_bench.errors import UsageError
+from hypnos_bench.errors import RecordingError, UsageError
+
+PRECISIONS = ("float32", "bf16")
+"""Types in which a neural encoder may compute what tolerates it: another type is another encoder."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +117,18 @@ def mean_over_modalities(arrays: Mapping[str, NDArray[np.floating[Any]]]) -> NDA
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """What the command line, a config file or the environment can say about encoders."""
+    """What the command line, a config file or the environment can say about encoders.
+
+    One command may ask several encoders, so each ignores what is not for it.
+    """
 
     weights: str | None = None  # hypnos: file, folder or Hub repo
     embeddings: Path | None = None  # precomputed: folder of arrays
     device: str = "auto"
     modalities: str = "mean"  # "mean": averaged before storing; "each": one array per modality
-    chunk_tokens: int | None = None
-    zero_phase: bool = False
+    precision: str = "float32"  # hypnos: one of PRECISIONS
+    chunk_tokens: int | None = None  # hypnos
+    zero_phase: bool = False  # hypnos
     cache: Path | None = None  # where small untrained weights are kept
 
 
@@ -136,3 +143,48 @@ class Encoder(Protocol):
     def encode(self, recording: Recording) -> Embedding:
         """Embed one recording. Raises ``RecordingError`` when that recording cannot be embedded."""
         ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an encoder made of a recording without its model: all it needs to embed it.
+
+    Parameters
+    ----------
+    recording : str
+        Recording id.
+    arrays : mapping of str to ndarray of float32, each of shape (n_samples,)
+        Signals as the model wants them.
+    channels, skipped : mapping of str to str
+        As in :class:`Embedding`.
+    """
+
+    recording: str
+    arrays: Mapping[str, NDArray[np.float32]]
+    channels: Mapping[str, str]
+    skipped: Mapping[str, str]
+
+
+class StagedEncoder(Encoder, Protocol):
+    """An encoder whose work has two stages: signals, for many processes, and a model, for one process and its GPU.
+
+    Optional, and used on an accelerator. Elsewhere, and for any other encoder, each worker process calls ``encode``
+    with a model of its own (``--workers 1`` where a GPU has no room for several).
+    """
+
+    def prepare(self, recording: Recording) -> Prepared:
+        """Read and preprocess. Needs no model and no device. Raises ``RecordingError``."""
+        ...
+
+    def encode_prepared(self, several: Sequence[Prepared]) -> list[Embedding | RecordingError]:
+        """Embed recordings together; each gets its embedding, or the reason why it has none."""
+        ...
+
+    def batch_size(self) -> int:
+        """How many recordings to embed together. Builds the model, since the memory that is left decides."""
+        ...
+
+
+def is_staged(encoder: Encoder) -> TypeGuard[StagedEncoder]:
+    """Whether an encoder offers its two stages separately."""
+    return all(hasattr(encoder, name) for name in ("prepare", "encode_prepared", "batch_size"))

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hypnos_bench import __version__
 from hypnos_bench.cohorts.base import Recording
-from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions, mean_over_modalities
+from hypnos_bench.encoders.base import PRECISIONS, Embedding, EncoderCard, EncoderOptions, Prepared
 from hypnos_bench.encoders.channels import nothing_usable, read_usable
-from hypnos_bench.errors import DataError, RecordingError
-from hypnos_bench.signals.base import Signal
+from hypnos_bench.errors import DataError, RecordingError, UsageError
 from hypnos_bench.spec import digest, file_sha256
 from hypnos_bench.store.atomic import atomic_write
 
 if TYPE_CHECKING:
     from hypnos_bench.hypnos.config import ModelMetadata
-    from hypnos_bench.hypnos.infer import Tokenizers
     from hypnos_bench.hypnos.temporal import RQTransformer
+    from hypnos_bench.hypnos.tokenizer import SignalTokenizer
 
 TAU_S = 60.0
 """Time constant of the running z-score, as in training."""
@@ -51,6 +49,8 @@ class HypnosEncoder:
     )
 
     def __init__(self, options: EncoderOptions) -> None:
+        if options.precision not in PRECISIONS:
+            raise UsageError(f"precision {options.precision!r} is unknown; use {' or '.join(PRECISIONS)}")
         self.options = options
 
     @cached_property
@@ -77,6 +77,7 @@ class HypnosEncoder:
             settings={
                 "context": "continuous" if self._chunk_tokens is None else "chunked",
                 "chunk_tokens": self._chunk_tokens,
+                "precision": self.options.precision,
                 "modalities": self.options.modalities,
                 "filters": "zero-phase" if self.options.zero_phase else "causal",
                 "tau_s": TAU_S,
@@ -102,27 +103,27 @@ class HypnosEncoder:
         RecordingError
             When no channel is usable, or one cannot be read, filtered or tokenised.
         DataError
-            When the accelerator runs out of memory.
+            When the accelerator runs out of memory, or the weights are damaged.
         """
-        import torch
+        outcome = self.encode_prepared([self.prepare(recording)])[0]
+        if isinstance(outcome, RecordingError):
+            raise outcome
+        return outcome
 
-        from hypnos_bench.hypnos.preprocess import min_rate_hz
+    def prepare(self, recording: Recording) -> Prepared:
+        """Read and preprocess the channels that can be used; no model is built.
 
-        signals, skipped = read_usable(recording, _channels(self._metadata), min_rate_hz=min_rate_hz)
+        Raises
+        ------
+        RecordingError
+            When no channel is usable, or one cannot be read or filtered.
+        """
+        from hypnos_bench.hypnos.preprocess import min_rate_hz, preprocess_channels
+
+        metadata = self._metadata
+        signals, skipped = read_usable(recording, _channels(metadata), min_rate_hz=min_rate_hz)
         if not signals:
             raise nothing_usable(recording, skipped)
-        try:
-            return self._encode(recording, signals, skipped)
-        except torch.OutOfMemoryError as error:
-            raise DataError(
-                f"{recording.id}: device {self.options.device} ran out of memory; use --device cpu, or --workers 1"
-            ) from error
-
-    def _encode(self, recording: Recording, signals: dict[str, Signal], skipped: dict[str, str]) -> Embedding:
-        from hypnos_bench.hypnos.infer import embed, tokenize
-        from hypnos_bench.hypnos.preprocess import preprocess_channels
-
-        model, tokenizers, metadata = self._loaded
         made_from = {m.name: signals[m.channels[0]].source for m in metadata.modalities if m.channels[0] in signals}
         try:
             ready = preprocess_channels(
@@ -132,24 +133,63 @@ class HypnosEncoder:
                 causal=not self.options.zero_phase,
                 tau_seconds=TAU_S,
             )
-            signals.clear()  # a night of raw signals is not needed any more
-            tokens, mask, channel_ids = tokenize(tokenizers, metadata, ready)
         except DataError as error:
             raise RecordingError(recording.id, str(error)) from error
+        return Prepared(recording.id, ready, made_from, skipped)
+
+    def encode_prepared(self, several: Sequence[Prepared]) -> list[Embedding | RecordingError]:
+        """Embed recordings together; each gets its embedding, or the reason why it has none.
+
+        A batch that does not fit the accelerator's memory is halved until it does.
+
+        Raises
+        ------
+        DataError
+            When a single recording does not fit either, or the weights are damaged.
+        """
+        import torch
+
+        try:
+            return self._encode(several)
+        except torch.OutOfMemoryError as error:
+            if len(several) == 1:
+                raise DataError(
+                    f"{several[0].recording}: device {self.options.device} ran out of memory; free it of other "
+                    "programs, or use --device cpu"
+                ) from error
+        half = len(several) // 2
+        return self.encode_prepared(several[:half]) + self.encode_prepared(several[half:])
+
+    def batch_size(self) -> int:
+        """How many recordings to embed together: 1, or on CUDA what half of the free memory holds."""
+        from hypnos_bench.hypnos.budget import recordings_at_once
+
+        model, _, metadata = self._loaded
+        return recordings_at_once(model, metadata, self._chunk_tokens)
+
+    def _encode(self, several: Sequence[Prepared]) -> list[Embedding | RecordingError]:
+        from hypnos_bench.hypnos.batch import embed_many, tokenize_many
+
+        model, tokenizers, metadata = self._loaded
         chunk = self._chunk_tokens
-        arrays = embed(
-            model,
-            tokens,
-            mask,
-            channel_ids,
-            metadata,
-            chunk_tokens=chunk,
-            context="continuous" if chunk is None else "chunked",
-        )
-        if self.options.modalities == "mean":
-            arrays = {"mean": mean_over_modalities(arrays).astype(np.float16)}
         step_s = metadata.modalities[0].token_duration_sec
-        return Embedding(arrays, 0.0, step_s, made_from, skipped)
+        tokens = tokenize_many(tokenizers, metadata, [prepared.arrays for prepared in several])
+        embedded = iter(
+            embed_many(
+                model,
+                [found for found in tokens if not isinstance(found, DataError)],
+                metadata,
+                context="continuous" if chunk is None else "chunked",
+                chunk_tokens=chunk,
+                average=self.options.modalities == "mean",
+            )
+        )
+        return [
+            RecordingError(prepared.recording, str(found))
+            if isinstance(found, DataError)
+            else Embedding(next(embedded), 0.0, step_s, prepared.channels, prepared.skipped)
+            for prepared, found in zip(several, tokens, strict=True)
+        ]
 
     @cached_property
     def _bundle(self) -> Path:
@@ -171,10 +211,16 @@ class HypnosEncoder:
             return bundle.metadata
 
     @cached_property
-    def _loaded(self) -> tuple[RQTransformer, Tokenizers, ModelMetadata]:
+    def _loaded(self) -> tuple[RQTransformer, Mapping[str, SignalTokenizer], ModelMetadata]:
+        import torch
+
         from hypnos_bench.hypnos.infer import load_model
 
-        return load_model(self._bundle, device=self.options.device)
+        dtype = torch.bfloat16 if self.options.precision == "bf16" else torch.float32
+        model, tokenizers, metadata = load_model(self._bundle, device=self.options.device, dtype=dtype)
+        if model.device.type == "cuda":  # there is room for all of them, and no time to read them for every batch
+            return model, dict(tokenizers), metadata
+        return model, tokenizers, metadata
 
 
 class HypnosUntrained(HypnosEncoder):

@@ -10,7 +10,7 @@ from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.encoders import hypnos as module
 from hypnos_bench.encoders.base import EncoderOptions, mean_over_modalities
 from hypnos_bench.encoders.hypnos import HypnosEncoder, HypnosUntrained
-from hypnos_bench.errors import DataError, RecordingError
+from hypnos_bench.errors import DataError, RecordingError, UsageError
 from hypnos_bench.hypnos.infer import embed_edf
 from hypnos_bench.signals.base import Derivation
 from hypnos_bench.signals.edf import EdfFile
@@ -144,6 +144,7 @@ def test_trained_weights_carry_no_mark(bundle, tmp_path):
 
 def test_every_option_that_changes_numbers_changes_the_definition(bundle):
     variants = [{}, {"chunk_tokens": 20}, {"chunk_tokens": 30}, {"modalities": "each"}, {"zero_phase": True}]
+    variants.append({"precision": "bf16"})
     cards = [HypnosEncoder(options(bundle, **v)).card for v in variants]
     assert len({digest(card.definition()) for card in cards}) == len(variants)
     same = HypnosEncoder(EncoderOptions(weights=str(bundle.parent / "." / bundle.name), device="auto")).card
@@ -229,11 +230,75 @@ def test_an_accelerator_out_of_memory_is_one_line(bundle, recording, monkeypatch
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
 
-    monkeypatch.setattr("hypnos_bench.hypnos.infer.embed", full)
+    monkeypatch.setattr("hypnos_bench.hypnos.batch.embed_many", full)
     with pytest.raises(DataError, match="r1: device cpu ran out of memory") as error:
         HypnosEncoder(options(bundle)).encode(recording)
     assert not isinstance(error.value, RecordingError)  # it would strike every recording
     assert "\n" not in str(error.value)
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_halved(bundle, psg, memory_recording, monkeypatch):
+    import torch
+
+    from hypnos_bench.hypnos import batch
+
+    encoder = HypnosEncoder(options(bundle))
+    recordings = [memory_recording(psg(1, seed=i), 30, f"r{i}") for i in range(5)]
+    prepared = [encoder.prepare(recording) for recording in recordings]
+    embed_many, tried = batch.embed_many, []
+
+    def two_at_most(model, several, *args, **kwargs):
+        tried.append(len(several))
+        if len(several) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return embed_many(model, several, *args, **kwargs)
+
+    monkeypatch.setattr(batch, "embed_many", two_at_most)
+    found = encoder.encode_prepared(prepared)
+    assert tried == [5, 2, 3, 1, 2]
+    monkeypatch.undo()
+    for outcome, recording in zip(found, recordings):
+        np.testing.assert_array_equal(outcome.arrays["mean"], encoder.encode(recording).arrays["mean"])
+
+
+def test_recordings_encoded_together_get_what_each_gets_alone_or_their_reason(bundle, psg, memory_recording):
+    encoder = HypnosEncoder(options(bundle, modalities="each"))
+    whole, short = (memory_recording(psg(epochs, seed=epochs), 30 * epochs, f"r{epochs}") for epochs in (2, 1))
+    lost = dataclasses.replace(encoder.prepare(short), recording="lost", arrays={"ecg": np.full(9, np.nan, np.float32)})
+    found = encoder.encode_prepared([encoder.prepare(whole), lost, encoder.prepare(short)])
+    assert isinstance(found[1], RecordingError)
+    assert found[1].recording == "lost"
+    for outcome, recording in ((found[0], whole), (found[2], short)):
+        alone = encoder.encode(recording)
+        assert (outcome.channels, outcome.skipped, outcome.step_s) == (alone.channels, alone.skipped, 1.0)
+        for name, rows in alone.arrays.items():
+            np.testing.assert_allclose(outcome.arrays[name], rows, rtol=2**-10, atol=1e-6)
+    assert encoder.encode_prepared([]) == []
+
+
+def test_preparing_builds_no_model(bundle, recording, monkeypatch):
+    monkeypatch.setattr(
+        "hypnos_bench.hypnos.infer.load_model", lambda *args, **kwargs: pytest.fail("a model was built")
+    )
+    prepared = HypnosEncoder(options(bundle)).prepare(recording)
+    assert list(prepared.arrays) == ["eeg_c3", "eog_e1", "ecg", "resp_thx"]
+    assert all(a.dtype == np.float32 and a.ndim == 1 for a in prepared.arrays.values())
+
+
+def test_bf16_is_another_tier_with_nearly_the_same_rows(bundle, recording):
+    full, short = (HypnosEncoder(options(bundle, precision=p, modalities="each")) for p in ("float32", "bf16"))
+    assert [encoder.card.settings["precision"] for encoder in (full, short)] == ["float32", "bf16"]
+    a, b = (encoder.encode(recording).arrays for encoder in (full, short))
+    for name, rows in a.items():
+        x, y = rows.astype(np.float64), b[name].astype(np.float64)
+        cosine = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+        assert cosine.min() >= 0.9999
+        assert not np.array_equal(rows, b[name])
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(UsageError, match="precision 'fp8' is unknown; use float32 or bf16"):
+        HypnosEncoder(EncoderOptions(weights=str(tmp_path / "none"), precision="fp8"))
 
 
 def test_channels_too_slow_for_their_band_are_skipped_with_the_reason(bundle, tmp_path):
