@@ -9,8 +9,8 @@ from hypnos_bench.hypnos import budget as module
 from hypnos_bench.hypnos.budget import recording_bytes, recordings_at_once, token_bytes, tokenizer_block
 from hypnos_bench.hypnos.config import parse_config
 from hypnos_bench.hypnos.infer import load_model
-from hypnos_bench.hypnos.tokenizer import BLOCK_TOKENS
 from hypnos_bench.hypnos.random_bundle import ASSUMED_RELEASED_CONFIG
+from hypnos_bench.hypnos.tokenizer import BLOCK_TOKENS
 
 
 @pytest.fixture(scope="module")
