@@ -81,6 +81,37 @@ def test_every_command_in_readme_runs(home, demo_cache):
             assert means["features"] > means["hypnos-untrained"] + 0.1, means
 
 
+def test_the_python_example_runs(home, monkeypatch):
+    """As written, with a device that gives 70 seconds; the live rows are the offline ones."""
+    import numpy as np
+
+    from hypnos_bench.hypnos import embed, load_model, preprocess_channels, tokenize
+    from hypnos_bench.signals.base import Signal
+
+    monkeypatch.chdir(home)
+    edf = next((home / "nights").rglob("*.edf"))
+    (home / "night.edf").write_bytes(edf.read_bytes())
+    example = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]
+    rates = {"C3": 256, "ECG": 512}
+    rng = np.random.default_rng(0)
+    whole = {name: rng.standard_normal(70 * rate).astype(np.float32) for name, rate in rates.items()}
+    seen = {}
+    device = [{n: whole[n][t * r : (t + 1) * r] for n, r in rates.items()} for t in range(70)]
+    example = example.replace("        ...  ", "        seen.setdefault(modality, []).append(new)  ")
+    assert "seen" in example
+    exec(example, space := {"device": device, "seen": seen})  # noqa: S102
+    assert all(array.dtype == np.float16 and len(array) for array in space["rows"].values())
+    model, tokenizers, metadata = load_model("hypnos.safetensors")
+    signals = {name: Signal(values, float(rates[name]), "", name) for name, values in whole.items()}
+    offline = embed(
+        model, *tokenize(tokenizers, metadata, preprocess_channels(signals, metadata)), metadata, context="continuous"
+    )
+    for modality, rows in offline.items():
+        live = np.concatenate(seen[modality])
+        np.testing.assert_allclose(live, rows[: len(live)].astype(np.float32), atol=5e-3)
+        assert len(live) >= 69
+
+
 def mean_kappa(results, encoder):
     cells = [json.loads(p.read_text()) for p in results.glob(f"cells/demo/staging/{encoder}/*.json")]
     assert len(cells) == 10

@@ -21,6 +21,7 @@ _PROGRAM = "hypnos-bench"
 _COMMANDS = {
     "run": "Ask a task of encoders on cohorts: embed, probe, save cells, print the table.",
     "embed": "Embed a cohort's recordings into the store (phase 1 of run).",
+    "synthesize": "Generate signals with Hypnos: an EDF file and a picture.",
     "report": "Tables and figures from saved cells.",
     "list": "List tasks, cohorts, encoders or heads.",
     "show": "Show one task, cohort or encoder in full.",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hypnos_bench.hypnos.config import ModelMetadata as ModelMetadata
     from hypnos_bench.hypnos.config import TokenizerSpec as TokenizerSpec
     from hypnos_bench.hypnos.device import pick_device as pick_device
+    from hypnos_bench.hypnos.generate import generate_tokens as generate_tokens
+    from hypnos_bench.hypnos.generate import synthesize as synthesize
     from hypnos_bench.hypnos.infer import embed as embed
     from hypnos_bench.hypnos.infer import embed_edf as embed_edf
     from hypnos_bench.hypnos.infer import load_model as load_model
@@ -31,6 +33,8 @@ _HOME = {
     "ModelMetadata": "config",
     "TokenizerSpec": "config",
     "pick_device": "device",
+    "generate_tokens": "generate",
+    "synthesize": "generate",
     "embed": "infer",
     "embed_edf": "infer",
     "load_model": "infer",

@@ -1,7 +1,7 @@
 """One safetensors file: find it, distrust its header, and read single tensors by their byte ranges.
 
-The file is neither mapped nor loaded as a whole: mapping adds its pages to the resident memory, and a
-third of a released bundle (decoder, depth transformer, training statistics) is of no use here.
+The file is neither mapped nor loaded as a whole: mapping adds its pages to the resident memory, and
+embedding has no use for a third of a released bundle (decoder, depth transformer, training statistics).
 """
 
 from __future__ import annotations
@@ -106,6 +106,8 @@ class Bundle:
     ----------
     path : Path
         The safetensors file.
+    generating : bool
+        Also ask for the tensors that generating signals needs. Without it they are not looked at.
 
     Attributes
     ----------
@@ -121,7 +123,7 @@ class Bundle:
         When the file cannot be read, is damaged, or does not hold what its config implies.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, generating: bool = False) -> None:
         self.path = path
         self.bytes_read = 0
         try:
@@ -132,7 +134,7 @@ class Bundle:
             self._data_start, self.entries, marks = _read_header(path, self._file)
             self.metadata = _metadata(path, marks)
             self.layout: Layout = bundle_layout(self.metadata)
-            self._sources = _match(path, self.entries, self.layout)
+            self._sources = _match(path, self.entries, self.layout, generating)
         except BaseException:
             self._file.close()
             raise
@@ -236,7 +238,7 @@ def _metadata(path: Path, marks: Mapping[str, str]) -> ModelMetadata:
     return parse_config(config, where=str(path), file_metadata=marks)
 
 
-def _match(path: Path, entries: Mapping[str, Entry], layout: Layout) -> dict[str, str]:
+def _match(path: Path, entries: Mapping[str, Entry], layout: Layout, generating: bool) -> dict[str, str]:
     """Map every needed tensor to the entry that holds it, itself or a tied copy; refuse what does not fit."""
     unknown = sorted(set(entries) - set(layout))
     if unknown:
@@ -250,11 +252,14 @@ def _match(path: Path, entries: Mapping[str, Entry], layout: Layout) -> dict[str
             copies.setdefault(slot.alias_of, []).append(name)
     sources: dict[str, str] = {}
     for name, slot in layout.items():
-        if not slot.needed:
+        if not (slot.needed or (generating and slot.generates)):
             continue
         source = name if name in entries else next(iter(copies.get(name, [])), None)
         if source is None:
-            raise DataError(f"{path}: tensor {name!r} of shape {list(slot.shape)} is missing; fetch the file again")
+            advice = "fetch the file again"
+            if not slot.needed:
+                advice = "this file can embed but not generate, use the complete bundle"
+            raise DataError(f"{path}: tensor {name!r} of shape {list(slot.shape)} is missing; {advice}")
         entry = entries[source]
         if entry.shape != slot.shape:
             raise DataError(

@@ -1,7 +1,7 @@
-"""Every tensor a bundle may hold: name, shape, and whether embedding needs it.
+"""Every tensor a bundle may hold: name, shape, and whether embedding or generating needs it.
 
 The loader refuses what is not listed here, reads only what is needed, and the random-weight writer
-fills all of it. Names are those of the published file format.
+fills all of it, in this order: another order is another file. Names are those of the published file format.
 """
 
 from __future__ import annotations
@@ -13,16 +13,22 @@ from hypnos_bench.hypnos.config import CHANNEL_ROWS, ModelConfig, ModelMetadata,
 
 Shape = tuple[int, ...]
 Named = Iterator[tuple[str, Shape]]
+ConvSpec = tuple[str, int, int, int, int, int]
+"""A convolution: name, channels in, channels out, kernel, stride, dilation."""
 
 TOKENIZER_ROPE_ROWS = 8192
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One tensor. An alias holds the same values as `alias_of` (tied weights) and may be absent from a file."""
+    """One tensor. An alias holds the same values as `alias_of` (tied weights) and may be absent from a file.
+
+    `needed` is for embedding; `generates` marks what generating signals needs beside it.
+    """
 
     shape: Shape
     needed: bool = False
+    generates: bool = False
     alias_of: str | None = None
     dtype: str = "F32"
 
@@ -36,12 +42,12 @@ def bundle_layout(metadata: ModelMetadata) -> Layout:
     used = metadata.unique_tokenizers
     for stem, spec in metadata.tokenizers.items():
         for name, slot in tokenizer_layout(spec.config).items():
-            layout[f"tok/{stem}/{name}"] = slot if stem in used else replace(slot, needed=False)
+            layout[f"tok/{stem}/{name}"] = slot if stem in used else replace(slot, needed=False, generates=False)
     return layout
 
 
 def model_layout(metadata: ModelMetadata) -> Layout:
-    """Tensors of the RQ-Transformer: temporal part (needed), CLS head and depth transformer (not needed)."""
+    """Tensors of the RQ-Transformer: temporal part (needed), CLS head and depth transformer (for generating)."""
     c, D = metadata.config, metadata.config.embed_dim
     n_modalities = len(metadata.modalities)
     layout: Layout = {}
@@ -65,34 +71,34 @@ def model_layout(metadata: ModelMetadata) -> Layout:
         needed[f"{prefix}pos_embed.weight"] = (n_modalities, D)
     layout |= {name: Slot(shape, True) for name, shape in needed.items()}
     if c.use_cls:
-        layout |= {name: Slot(shape) for name, shape in _cls_head(f"{trunk}cls_head.", c, n_modalities)}
+        layout |= {name: Slot(shape, generates=True) for name, shape in _cls_head(f"{trunk}cls_head.", c, n_modalities)}
     return layout | _depth(c, n_modalities, tables)
 
 
 def tokenizer_layout(c: TokenizerConfig) -> Layout:
-    """Tensors of one tokenizer: encoder side (needed), decoder side and training statistics (not needed)."""
+    """Tensors of one tokenizer: encoder side (needed), decoder side (for generating), training statistics."""
     needed = dict(_encoder(c))
-    unneeded = dict(_decoder(c))
+    generating = dict(_decoder(c))
+    statistics: dict[str, Shape] = {}
     layout: Layout = {}
     if c.attention_depth:
-        for side, shapes in (("encoder_transformer.", needed), ("decoder_transformer.", unneeded)):
+        for side, shapes in (("encoder_transformer.", needed), ("decoder_transformer.", generating)):
             layout |= _rope(f"{side}rope.", c.embed_dim // c.attention_heads, TOKENIZER_ROPE_ROWS)
             for i in range(c.attention_depth):
                 shapes |= dict(_layer(f"{side}layers.{i}.", c.embed_dim, c.transformer_dim_feedforward, False))
             shapes |= dict(_norm(f"{side}norm", c.embed_dim))
     needed |= {"project_in.weight": (c.code_dim, c.embed_dim), "project_in.bias": (c.code_dim,)}
-    unneeded |= {"project_out.weight": (c.embed_dim, c.code_dim), "project_out.bias": (c.embed_dim,)}
+    generating |= {"project_out.weight": (c.embed_dim, c.code_dim), "project_out.bias": (c.embed_dim,)}
     for k in range(c.num_quantizers):
         level = f"quantizer.quantizers.{k}."
         needed[f"{level}embedding.weight"] = (c.codebook_size, c.code_dim)
-        unneeded |= {
-            f"{level}ema_cluster_size": (c.codebook_size,),
-            f"{level}ema_embed_sum": (c.codebook_size, c.code_dim),
-        }
+        statistics[f"{level}ema_cluster_size"] = (c.codebook_size,)
+        statistics[f"{level}ema_embed_sum"] = (c.codebook_size, c.code_dim)
         layout[f"{level}initialized"] = Slot((), dtype="BOOL")
         layout[f"{level}usage_count"] = Slot((c.codebook_size,), dtype="I64")
     layout |= {name: Slot(shape, True) for name, shape in needed.items()}
-    return layout | {name: Slot(shape) for name, shape in unneeded.items()}
+    layout |= {name: Slot(shape, generates=True) for name, shape in generating.items()}
+    return layout | {name: Slot(shape) for name, shape in statistics.items()}
 
 
 def swiglu_hidden(feedforward: int) -> int:
@@ -100,8 +106,8 @@ def swiglu_hidden(feedforward: int) -> int:
     return int(2 * feedforward / 3)
 
 
-def conv_specs(c: TokenizerConfig) -> Iterator[tuple[str, int, int, int, int, int]]:
-    """Encoder convolutions in order: name, channels in, channels out, kernel, stride, dilation."""
+def conv_specs(c: TokenizerConfig) -> Iterator[ConvSpec]:
+    """Encoder convolutions in order."""
     width = c.n_filters
     yield "encoder.initial_conv", c.in_channels, width, 7, 1, 1
     for i, ratio in enumerate(c.ratios):
@@ -115,25 +121,36 @@ def conv_specs(c: TokenizerConfig) -> Iterator[tuple[str, int, int, int, int, in
     yield "encoder.final_conv", width, c.embed_dim, c.last_kernel_size, 1, 1
 
 
+def decoder_specs(c: TokenizerConfig) -> Iterator[tuple[bool, ConvSpec]]:
+    """Decoder convolutions in order, and whether each is transposed (then its stride is upsampling)."""
+    width = c.n_filters * 2 ** len(c.ratios)
+    yield False, ("decoder.initial_conv", c.embed_dim, width, 7, 1, 1)
+    for i, ratio in enumerate(reversed(c.ratios)):
+        half = width // 2
+        yield True, (f"decoder.stages.{i}.1", width, half, ratio * c.stride_kernel_multiplier, ratio, 1)
+        for j in range(c.n_residual_layers):
+            block = f"decoder.stages.{i}.{j + 2}.block"
+            yield False, (f"{block}.1", half, half // 2, 3, 1, c.dilation_base**j if c.dilation_base > 1 else 1)
+            yield False, (f"{block}.3", half // 2, half, 1, 1, 1)
+        width = half
+    yield False, ("decoder.final_conv", width, c.in_channels, 7, 1, 1)
+
+
+def decoder_norm(name: str, c: TokenizerConfig) -> str | None:
+    """Norm of a decoder convolution: the last one, which makes the signal, has none."""
+    return None if name == "decoder.final_conv" else c.norm
+
+
 def _encoder(c: TokenizerConfig) -> Named:
     for name, n_in, n_out, kernel, _, _ in conv_specs(c):
         yield from _conv(name, (n_out, n_in, kernel), n_out, c.norm)
 
 
 def _decoder(c: TokenizerConfig) -> Named:
-    width = c.n_filters * 2 ** len(c.ratios)
-    yield from _conv("decoder.initial_conv", (width, c.embed_dim, 7), width, c.norm)
-    for i, ratio in enumerate(reversed(c.ratios)):
-        half = width // 2
+    for transposed, (name, n_in, n_out, kernel, _, _) in decoder_specs(c):
         # A transposed convolution stores its weight as (in, out, kernel).
-        up = (width, half, ratio * c.stride_kernel_multiplier)
-        yield from _conv(f"decoder.stages.{i}.1", up, half, c.norm)
-        for j in range(c.n_residual_layers):
-            block = f"decoder.stages.{i}.{j + 2}.block"
-            yield from _conv(f"{block}.1", (half // 2, half, 3), half // 2, c.norm)
-            yield from _conv(f"{block}.3", (half, half // 2, 1), half, c.norm)
-        width = half
-    yield from _conv("decoder.final_conv", (c.in_channels, width, 7), c.in_channels, None)
+        weight = (n_in, n_out, kernel) if transposed else (n_out, n_in, kernel)
+        yield from _conv(name, weight, n_out, decoder_norm(name, c))
 
 
 def _conv(name: str, weight: Shape, n_out: int, norm: str | None) -> Named:
@@ -211,12 +228,13 @@ def _depth(c: ModelConfig, n_modalities: int, tables: list[tuple[str, int, int]]
             shapes |= {f"{p}{name}.weight": (W, D), f"{p}{name}.bias": (W,)}
     for i in range(c.depth_depth):
         shapes |= dict(_layer(f"{p}layers.{i}.", W, int(W * c.depth_mlp_ratio), c.swiglu, scales=False))
-    layout = {name: Slot(shape) for name, shape in shapes.items()}
+    # The null context replaces a frame in training only.
+    layout = {name: Slot(shape, generates=name != f"{p}null_mod_ctx") for name, shape in shapes.items()}
     for leader, levels, codes in tables:
         if c.share_trunk_depth_emb:
-            layout[f"trunk_to_depth_proj.{leader}.weight"] = Slot((W, D))
+            layout[f"trunk_to_depth_proj.{leader}.weight"] = Slot((W, D), generates=True)
         if c.share_trunk_depth_emb and c.tie_depth_io:
-            layout[f"depth_to_trunk_proj.{leader}.weight"] = Slot((D, W))
+            layout[f"depth_to_trunk_proj.{leader}.weight"] = Slot((D, W), generates=True)
         for k in range(levels):
             layout |= _depth_tables(c, leader, k, codes)
     return layout
@@ -227,19 +245,23 @@ def _depth_tables(c: ModelConfig, leader: str, k: int, codes: int) -> Layout:
     trunk = f"token_embeddings.{leader}.{k}.weight"
     table = f"depth_transformer.per_group_embeddings.{leader}.{k}"
     head = f"depth_transformer.per_group_output_heads.{leader}.{k}"
-    layout = {f"{head}.bias": Slot((codes,))}
+    layout = {f"{head}.bias": Slot((codes,), generates=True)}
     if c.share_trunk_depth_emb:
-        layout[f"{table}.trunk_emb.weight"] = Slot((codes, D), alias_of=trunk)
-        layout[f"{table}.proj.weight"] = Slot((W, D), alias_of=f"trunk_to_depth_proj.{leader}.weight")
+        layout[f"{table}.trunk_emb.weight"] = _tied((codes, D), trunk)
+        layout[f"{table}.proj.weight"] = _tied((W, D), f"trunk_to_depth_proj.{leader}.weight")
     else:
-        tied = trunk if D == W and not c.tie_depth_io else None
-        layout[f"{table}.weight"] = Slot((codes, W), alias_of=tied)
+        layout[f"{table}.weight"] = _tied((codes, W), trunk if D == W and not c.tie_depth_io else None)
     if c.share_trunk_depth_emb and c.tie_depth_io:
-        layout[f"{head}.trunk_emb.weight"] = Slot((codes, D), alias_of=trunk)
-        layout[f"{head}.down_proj.weight"] = Slot((D, W), alias_of=f"depth_to_trunk_proj.{leader}.weight")
+        layout[f"{head}.trunk_emb.weight"] = _tied((codes, D), trunk)
+        layout[f"{head}.down_proj.weight"] = _tied((D, W), f"depth_to_trunk_proj.{leader}.weight")
     else:
-        layout[f"{head}.weight"] = Slot((codes, W), alias_of=f"{table}.weight" if c.tie_depth_io else None)
+        layout[f"{head}.weight"] = _tied((codes, W), f"{table}.weight" if c.tie_depth_io else None)
     return layout
+
+
+def _tied(shape: Shape, owner: str | None) -> Slot:
+    """A tensor for generating, read from its owner when it has one."""
+    return Slot(shape, generates=owner is None, alias_of=owner)
 
 
 def _rope(prefix: str, head_dim: int, rows: int) -> Layout:
