@@ -99,7 +99,7 @@ def test_the_python_example_runs(home, monkeypatch):
     device = [{n: whole[n][t * r : (t + 1) * r] for n, r in rates.items()} for t in range(70)]
     example = example.replace("        ...  ", "        seen.setdefault(modality, []).append(new)  ")
     assert "seen" in example
-    exec(example, space := {"device": device, "seen": seen})  # noqa: S102
+    exec(example, space := {"device": device, "seen": seen})
     assert all(array.dtype == np.float16 and len(array) for array in space["rows"].values())
     model, tokenizers, metadata = load_model("hypnos.safetensors")
     signals = {name: Signal(values, float(rates[name]), "", name) for name, values in whole.items()}

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from click.types import IntParamType
+from click.types import FloatParamType, IntParamType
 
 from hypnos_bench.errors import UsageError
 from hypnos_bench.registry import did_you_mean
@@ -127,6 +127,10 @@ def _plain(option: click.Option, value: Any, where: str) -> Any:
     if isinstance(option.type, IntParamType):
         if not whole:
             raise UsageError(f"{where}: must be a whole number, not {value!r}")
+        return value
+    if isinstance(option.type, FloatParamType):
+        if not whole and not isinstance(value, float):
+            raise UsageError(f"{where}: must be a number, not {value!r}")
         return value
     if isinstance(option.type, click.Choice) and whole:
         return str(value)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _UNIT = "z-score"
-# EDF: the field "local recording identification" of the header.
-_RECORDING_AT, _RECORDING_LENGTH = 88, 80
 _LONGEST_PLOT_IN = 24.0
 
 
@@ -144,14 +142,8 @@ def _write_edf(path: Path, traces: list[_Trace], untrained: bool) -> None:
     seconds = len(traces[0].values) / traces[0].rate_hz
     what = "synthetic signal, not a recording" + (", untrained weights" if untrained else "")
     channels = [(t.label, t.rate_hz, _UNIT, t.values) for t in traces]
-    write_edf(path, channels, annotations=[(0.0, seconds, what)])
-    # EDF+ wants date, investigation, investigator and equipment here, each with underscores for blanks.
     mark = "synthetic_untrained" if untrained else "synthetic"
-    with path.open("r+b") as file:
-        file.seek(_RECORDING_AT)
-        date = file.read(_RECORDING_LENGTH).decode("ascii").split()[1]
-        file.seek(_RECORDING_AT)
-        file.write(f"Startdate {date} {mark} X hypnos-bench".ljust(_RECORDING_LENGTH).encode("ascii"))
+    write_edf(path, channels, annotations=[(0.0, seconds, what)], recording=f"{mark} X hypnos-bench")
 
 
 def _draw(path: Path, traces: list[_Trace], title: str, untrained: bool) -> None:

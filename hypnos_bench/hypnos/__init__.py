@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hypnos_bench.hypnos.batch import embed_many as embed_many
+    from hypnos_bench.hypnos.batch import tokenize_many as tokenize_many
     from hypnos_bench.hypnos.bundle import DEFAULT_REPO as DEFAULT_REPO
     from hypnos_bench.hypnos.bundle import resolve_bundle as resolve_bundle
     from hypnos_bench.hypnos.config import ModalitySpec as ModalitySpec
@@ -32,6 +34,8 @@ _HOME = {
     "ModalitySpec": "config",
     "ModelMetadata": "config",
     "TokenizerSpec": "config",
+    "embed_many": "batch",
+    "tokenize_many": "batch",
     "pick_device": "device",
     "generate_tokens": "generate",
     "synthesize": "generate",

@@ -102,7 +102,7 @@ def synthesize(
         generator=generator,
         progress=progress,
     )
-    with _open(tokenizers, metadata) as bundle:
+    with _open(tokenizers) as bundle:
         signals = _decode(bundle, tokens, chosen)
     return {metadata.modalities[i].name: signals[i] for i in chosen}
 
@@ -138,7 +138,7 @@ def generate_tokens(
     if generator is not None and generator.device.type != model.device.type:
         raise UsageError(f"the generator is on {generator.device}, the model on {model.device}; put both on one device")
     prompt = _checked_prompt(metadata, prompt_tokens, present).to(model.device)
-    with _open(tokenizers, metadata) as bundle:
+    with _open(tokenizers) as bundle:
         depth = DepthTransformer(model, metadata, bundle.weights("model/"), present)
     settle(depth, model.device, torch.float32)
     rows = _rows(model, depth, metadata, prompt, num_steps, Sampling(temperature, top_k, top_p), generator, present)
@@ -189,15 +189,11 @@ def _decode(bundle: Bundle, tokens: Tensor, chosen: Sequence[int]) -> dict[int, 
     return signals
 
 
-def _open(tokenizers: Tokenizers, metadata: ModelMetadata) -> Bundle:
+def _open(tokenizers: Tokenizers) -> Bundle:
     """The bundle that the tokenizers come from, with all that generating needs."""
     if not isinstance(tokenizers, Tokenizers):
         raise UsageError("generating reads its weights from the bundle; give the tokenizers that load_model returned")
-    bundle = Bundle(tokenizers.path, generating=True)
-    if bundle.metadata != metadata:
-        bundle.close()
-        raise DataError(f"{tokenizers.path}: not the bundle that was loaded; load it again")
-    return bundle
+    return tokenizers.open(generating=True)
 
 
 def _chosen(metadata: ModelMetadata, modalities: Sequence[str] | None) -> list[int]:

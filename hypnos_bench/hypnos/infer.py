@@ -54,9 +54,7 @@ class Tokenizers(Mapping[str, SignalTokenizer]):
             kept = sum(_bytes(tokenizer.config) for tokenizer in self._kept.values())
             while self._kept and kept + _bytes(config) > _KEEP_BYTES:
                 kept -= _bytes(self._kept.popitem(last=False)[1].config)
-            if _file_state(self.path) != self._state:
-                raise DataError(f"{self.path}: the bundle changed since it was loaded; load it again")
-            with Bundle(self.path) as bundle:
+            with self.open() as bundle:
                 tokenizer = SignalTokenizer(config, bundle.weights(f"tok/{stem}/"))
             settle(tokenizer, self.device, torch.float32)
             self._kept[stem] = tokenizer
@@ -69,6 +67,12 @@ class Tokenizers(Mapping[str, SignalTokenizer]):
 
     def __len__(self) -> int:
         return len(self._stems)
+
+    def open(self, *, generating: bool = False) -> Bundle:
+        """Open the bundle again, which must be the file that was loaded."""
+        if _file_state(self.path) != self._state:
+            raise DataError(f"{self.path}: the bundle changed since it was loaded; load it again")
+        return Bundle(self.path, generating=generating)
 
     def release(self) -> None:
         """Drop all tokenizers from memory; they are read again when needed."""

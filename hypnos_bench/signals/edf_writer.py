@@ -40,6 +40,7 @@ def write_edf(
     *,
     start: datetime = datetime(1985, 1, 1, 22, 0, 0),
     annotations: Sequence[tuple[float, float, str]] = (),
+    recording: str = "X X X",
 ) -> None:
     """Write an EDF file, or EDF+ (continuous) when there are annotations.
 
@@ -54,6 +55,8 @@ def write_edf(
         Start of the recording, 1985 to 2084, whole seconds.
     annotations : sequence of (start_s, duration_s, text)
         Seconds from `start`. A duration of 0 is written as none.
+    recording : str
+        Investigation, investigator and equipment, as EDF+ wants them in the header: three words, "X" for unknown.
 
     Raises
     ------
@@ -71,13 +74,15 @@ def write_edf(
     if not channels and not annotations:
         raise DataError(f"{path.name}: nothing to write; give channels or annotations")
     record_s = _record_duration_s(path.name, [rate for _, rate, _, _ in channels])
+    if not recording.isascii() or len(recording.split()) != 3 or len(recording) > 80 - len("Startdate 01-JAN-1985 "):
+        raise DataError(f"{path.name}: recording {recording!r} must be three short ASCII words, 'X' for unknown")
     columns = [_column(path.name, record_s, *channel) for channel in channels]
     n_records = _n_records(path.name, columns)
     tals = _annotation_records(annotations, n_records, record_s) if annotations else None
 
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as f:
-        f.write(_header(path.name, columns, start, n_records, record_s if columns else 0, tals))
+        f.write(_header(path.name, columns, start, recording, n_records, record_s if columns else 0, tals))
         for first in range(0, n_records, _BLOCK_RECORDS):
             f.write(_records(columns, first, min(first + _BLOCK_RECORDS, n_records), tals).data)
     partial.replace(path)
@@ -175,6 +180,7 @@ def _header(
     name: str,
     columns: Sequence[_Column],
     start: datetime,
+    recording: str,
     n_records: int,
     record_s: int,
     tals: Sequence[bytes] | None,
@@ -185,7 +191,7 @@ def _header(
     ]
     if tals:
         rows.append(("EDF Annotations", "", "-1", "1", "-32768", len(tals[0]) // 2))
-    started = f"Startdate {start.day:02d}-{_MONTHS[start.month - 1]}-{start.year} X X X"
+    started = f"Startdate {start.day:02d}-{_MONTHS[start.month - 1]}-{start.year} {recording}"
     fields: list[tuple[object, int]] = [
         ("0", 8),
         ("X X X X", 80),

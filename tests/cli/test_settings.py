@@ -49,6 +49,24 @@ def test_mains_reaches_the_cohort(settings, words, text, expected):
     assert make_cohort_options(settings([*RUN, *words], text), "edf-folder").mains_hz == expected
 
 
+@pytest.mark.parametrize(("text", "expected"), [("temperature = 0.25", 0.25), ("temperature = 1", 1.0)])
+def test_numbers_need_no_quotes(settings, text, expected):
+    assert settings(["synthesize"], text)["temperature"] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('temperature = "warm"', "temperature: must be a number, not 'warm'"),
+        ("temperature = true", "temperature: must be a number, not True"),
+        ("temperature = -1", "temperature: -1.0 is not in the range"),
+    ],
+)
+def test_what_is_no_number_is_refused(settings, text, message):
+    with pytest.raises(UsageError, match=message):
+        settings(["synthesize"], text)
+
+
 def test_mains_changes_the_cells(tmp_path, capsys):
     write_edf_folder(tmp_path / "nights", ["csv"] * 5, n_epochs=4)
     words = [*RUN, "--root", "nights", "--encoder", "features", "--dry-run", "--json"]

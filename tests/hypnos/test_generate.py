@@ -291,7 +291,7 @@ def test_another_bundle_in_the_same_place(tiny_config, bundle_file, tmp_path):
     path.write_bytes(bundle_file(tiny_config()).read_bytes())
     loaded = load_model(path)
     path.write_bytes(bundle_file(tiny_config(model={"depth_depth": 2})).read_bytes())
-    with pytest.raises(DataError, match="not the bundle that was loaded; load it again"):
+    with pytest.raises(DataError, match="the bundle changed since it was loaded; load it again"):
         synthesize(*loaded)
     path.unlink()
     with pytest.raises(DataError, match="cannot be opened"):

@@ -54,6 +54,16 @@ def test_annotations_come_back_through_edflib(tmp_path):
     assert texts.tolist() == ["Sleep stage W", "Sleep stage N2", "Lichter gelöscht"]
 
 
+def test_the_header_says_what_kind_of_recording_it_is(tmp_path):
+    path = tmp_path / "a.edf"
+    write_edf(path, [("C3", 1.0, "uV", [1.0, 2.0])], annotations=[(0, 0, "x")], recording="synthetic X maker")
+    with pyedflib.EdfReader(str(path)) as file:
+        assert (file.getAdmincode(), file.getTechnician(), file.getEquipment()) == ("synthetic", "", "maker")
+    for recording in ("two words", "one two three four", "ä X X", "x" * 60 + " X X"):
+        with pytest.raises(DataError, match="must be three short ASCII words"):
+            write_edf(path, [("C3", 1.0, "uV", [1.0])], recording=recording)
+
+
 def test_annotations_without_any_signal(tmp_path):
     write_edf(tmp_path / "hypnogram.edf", [], annotations=[(0, 30630, "Sleep stage W"), (30630, 120, "Sleep stage 1")])
     with pyedflib.EdfReader(str(tmp_path / "hypnogram.edf")) as f:
