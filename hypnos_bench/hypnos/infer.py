@@ -70,7 +70,7 @@ class Tokenizers(Mapping[str, SignalTokenizer]):
 
     def open(self, *, generating: bool = False) -> Bundle:
         """Open the bundle again, which must be the file that was loaded."""
-        if _file_state(self.path) != self._state:
+        if _file_state(self.path) not in (None, self._state):  # one that is gone cannot be opened, which says so
             raise DataError(f"{self.path}: the bundle changed since it was loaded; load it again")
         return Bundle(self.path, generating=generating)
 
