@@ -101,7 +101,10 @@ class _Preparation:
         self._begun: dict[Future[Parcel | Exclusion], Recording] = {}
 
     def __enter__(self) -> _Preparation:
-        self._scratch = tempfile.TemporaryDirectory(prefix="hypnos-bench-")
+        try:
+            self._scratch = tempfile.TemporaryDirectory(prefix="hypnos-bench-")
+        except OSError as error:
+            raise DataError(f"{tempfile.gettempdir()}: no scratch folder can be made ({error.strerror})") from error
         context = multiprocessing.get_context("spawn")  # fork and torch do not mix
         arguments = (*self._setup, Path(self._scratch.name))
         self._pool = ProcessPoolExecutor(self._workers, context, _start, arguments)
@@ -169,7 +172,8 @@ class Parcel:
 
     def open(self) -> Prepared:
         """Map the arrays. The file loses its name now and goes when the arrays do."""
-        if sys.platform == "win32":  # a file cannot be deleted there while it is mapped
+        if sys.platform == "win32" or not sum(self.lengths.values()):
+            # A file cannot be deleted there while it is mapped, and an empty one cannot be mapped anywhere.
             flat = np.fromfile(self.path, np.float32)
         else:
             flat = np.memmap(self.path, np.float32, "r")

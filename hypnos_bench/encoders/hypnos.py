@@ -219,7 +219,9 @@ class HypnosEncoder:
         dtype = torch.bfloat16 if self.options.precision == "bf16" else torch.float32
         model, tokenizers, metadata = load_model(self._bundle, device=self.options.device, dtype=dtype)
         if model.device.type == "cuda":  # there is room for all of them, and no time to read them for every batch
-            return model, dict(tokenizers), metadata
+            first = {m.tokenizer: m.name for m in reversed(metadata.modalities)}
+            by_stem = {stem: tokenizers[name] for stem, name in first.items()}
+            return model, {m.name: by_stem[m.tokenizer] for m in metadata.modalities}, metadata
         return model, tokenizers, metadata
 
 
@@ -238,7 +240,7 @@ class HypnosUntrained(HypnosEncoder):
         from hypnos_bench.cohorts.demo import default_cache
         from hypnos_bench.hypnos.random_bundle import SMALL_CONFIG, write_random_bundle
 
-        recipe = digest({"config": SMALL_CONFIG, "seed": UNTRAINED_SEED})[:8]
+        recipe = digest({"config": SMALL_CONFIG, "seed": UNTRAINED_SEED, "drawn": "float64"})[:8]
         # The package's version is part of the name: another version may draw other weights.
         folder = self.options.cache or default_cache()
         path = folder / "weights" / f"hypnos-untrained-{__version__}-{recipe}.safetensors"

@@ -74,10 +74,11 @@ class Masks:
 
 def rope_table(start: int, stop: int, head_dim: int, like: Tensor) -> Tensor:
     """Rotations of positions ``start..stop-1`` as complex numbers of modulus 1, (stop - start, 1, 1, head_dim / 2)."""
-    frequencies = 1.0 / (ROPE_THETA ** (torch.arange(0, head_dim, 2).float() / head_dim))
-    angles = torch.outer(torch.arange(start, stop), frequencies)[:, None, None, :]
-    angles = angles.to(torch.promote_types(like.dtype, torch.float32))
-    return torch.polar(torch.ones_like(angles), angles).to(like.device)
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    frequencies = 1.0 / (ROPE_THETA ** (torch.arange(0, head_dim, 2, dtype=dtype, device=like.device) / head_dim))
+    positions = torch.arange(start, stop, dtype=dtype, device=like.device)
+    angles = torch.outer(positions, frequencies)[:, None, None, :]
+    return torch.polar(torch.ones_like(angles), angles)
 
 
 def rotate(x: Tensor, rope: Tensor) -> Tensor:

@@ -71,16 +71,12 @@ def tokenize_many(
                 rows[m.tokenizer].append((i, m.name, arrays[m.name]))
     codes: list[dict[str, Tensor]] = [{} for _ in several]
     for members in filter(None, rows.values()):
-        tokenizer = tokenizers[members[0][1]]
-        hop = tokenizer.samples_per_token
-        for i, _, array in members:
-            if i not in found and not tokenizer.encoder.fits(len(array) + hop):
+        made = _rows(tokenizers[members[0][1]], [array for _, _, array in members], count)
+        for (i, name, _), row in zip(members, made, strict=True):
+            if row is None:
                 found[i] = _alone(tokenizers, metadata, several[i], count)
-        fitting = [member for member in members if member[0] not in found]
-        if fitting:
-            together = _codes(tokenizer, [array for _, _, array in fitting])
-            for (i, name, array), row in zip(fitting, together, strict=True):
-                codes[i][name] = row[: token_count(len(array), hop, count)]
+            else:
+                codes[i][name] = row
     return [found[i] if i in found else _assembled(metadata, codes[i]) for i in range(len(several))]
 
 
@@ -100,15 +96,22 @@ def _alone(
 
 
 @torch.inference_mode()
-def _codes(tokenizer: SignalTokenizer, arrays: Sequence[NDArray[np.float32]]) -> Tensor:
-    """Codes (signals, tokens of the longest, levels) on the CPU.
+def _rows(tokenizer: SignalTokenizer, arrays: Sequence[NDArray[np.float32]], count: TokenCount) -> list[Tensor | None]:
+    """Codes (tokens, levels) of signals on the CPU; ``None`` for one that is too short or overflows.
 
     A shorter signal is followed by zeros, in company as alone: its last token sees them beyond the signal's end.
     """
-    stream = tokenizer.stream(len(arrays))
-    block = tokenizer_block(tokenizer, len(arrays)) * tokenizer.samples_per_token
-    parts = [stream.push(piece) for piece in _pieces(arrays, block, tokenizer.device)]
-    return torch.cat((*parts, stream.finish()), 1).cpu()
+    hop = tokenizer.samples_per_token
+    fitting = [i for i, array in enumerate(arrays) if tokenizer.encoder.fits(-(-len(array) // hop) * hop + 1)]
+    rows: list[Tensor | None] = [None] * len(arrays)
+    if fitting:
+        stream = tokenizer.stream(len(fitting))
+        block = tokenizer_block(tokenizer, len(fitting)) * hop
+        parts = [stream.push(piece) for piece in _pieces([arrays[i] for i in fitting], block, tokenizer.device)]
+        codes = torch.cat((*parts, stream.finish()), 1).cpu()
+        for i, row, tainted in zip(fitting, codes, stream.tainted, strict=True):
+            rows[i] = None if tainted else row[: token_count(len(arrays[i]), hop, count)]
+    return rows
 
 
 def _pieces(arrays: Sequence[NDArray[np.float32]], block: int, device: torch.device) -> Iterator[Tensor]:

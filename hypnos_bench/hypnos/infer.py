@@ -108,9 +108,11 @@ def load_model(
     DataError
         When the bundle is missing, damaged or does not fit its own config.
     UsageError
-        When the device is not present.
+        When the device is not present, or the type is none of the three.
     """
     chosen, _ = pick_device(device)
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise UsageError(f"dtype must be float32, bfloat16 or float16, not {dtype}")
     path = resolve_bundle(path_or_repo)
     with Bundle(path) as bundle:
         metadata = bundle.metadata
@@ -211,8 +213,9 @@ def frames(
         raise UsageError(f"context must be 'chunked' or 'continuous', not {context!r}")
     kind = model.device.type
     T = tokens.shape[1]
-    chunk = T if context == "continuous" else max(1, _CHUNK_TOKENS[kind] if chunk_tokens is None else chunk_tokens)
-    block = _BLOCK_TOKENS[kind] if block_tokens is None else block_tokens
+    chunk = T if context == "continuous" else _CHUNK_TOKENS[kind] if chunk_tokens is None else chunk_tokens
+    chunk = max(1, chunk)
+    block = _BLOCK_TOKENS[kind] if block_tokens is None else max(1, block_tokens)
     present = [i for i, there in enumerate(modality_mask[0].tolist()) if there]
     if not present:
         return
@@ -357,6 +360,8 @@ def _report_tainted(
         return
     count = int(np.count_nonzero(~np.isfinite(signal)))
     bad = f"modality {name}: {count} of {len(signal)} samples are not finite numbers"
+    if not count:
+        bad = f"modality {name}: samples are so large that the tokenizer's numbers overflow"
     if sum(stop - first for first, stop in ranges) == n_tokens:
         raise DataError(f"{bad}, and they reach every token; repair the signal or leave the modality out")
     spans = ", ".join(f"{first * token_s:g}-{stop * token_s:g} s" for first, stop in ranges[:5])

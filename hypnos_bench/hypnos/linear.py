@@ -1,8 +1,8 @@
 """Products with frozen weights, which are kept in the layout that the CPU's kernels want.
 
 A plain product rearranges its weight at every call. With oneDNN, which comes with PyTorch on x86, the weight is
-rearranged once, the activation or the addition that follows is done while the result is still in cache, and the
-result for a row does not depend on how many rows come along.
+rearranged once, the activation or the addition that follows is done while the result is still in cache, and
+the result for a row depends on the rows beside it less often, and then by rounding only.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class Linear(nn.Module):
         """Rearrange the weight where that is possible."""
         weight = self.weight
         if weight is not None and weight.device.type == "cpu" and can_pack(weight.dtype):
-            self._packed, self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach()), None
+            with torch.inference_mode(False):  # what is made here outlives the mode it happens to be called in
+                self._packed, self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach()), None
 
     def _ready(self) -> Tensor | None:
         """The rearranged weight, or ``None`` where plain ones are used."""
@@ -115,12 +116,17 @@ class Linear(nn.Module):
 
     def _unpack(self) -> None:
         if self._packed is not None:
-            self.weight, self._packed = frozen(self._packed.to_dense()), None
+            with torch.inference_mode(False):
+                self.weight, self._packed = frozen(self._packed.to_dense()), None
 
     def _apply(self, fn: Any, recurse: bool = True) -> Linear:
         self._unpack()  # another device or type may be wanted
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        self._unpack()  # packed weights would be left out
+        super()._save_to_state_dict(destination, prefix, keep_vars)
 
     def __getstate__(self) -> dict[str, Any]:
         self._unpack()  # packed weights can be neither copied nor pickled

@@ -255,9 +255,10 @@ class _Drawing:
 
         def weights(param: str) -> torch.Tensor:
             known = not param.startswith("quantizer.")
-            return torch.from_numpy(np.array(self(f"tok/{stem}/{param}") if known else empty, np.float32))
+            return torch.from_numpy(np.array(self(f"tok/{stem}/{param}") if known else empty, np.float64))
 
-        tokenizer = SignalTokenizer(config, weights).double()
+        # All in float64: rounding differs between versions and processors, and must not show in the file.
+        tokenizer = SignalTokenizer(config, weights)
         random = generator(self._seed, f"tok/{stem}/signals")
         seconds = -(-5 * config.codebook_size // (4 * _TRIAL_SIGNALS)) + 8
         signals = np.stack([_signal(random, seconds, config.hop, config.sample_rate) for _ in range(_TRIAL_SIGNALS)])

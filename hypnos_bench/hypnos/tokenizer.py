@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hypnos_bench.errors import DataError
+from hypnos_bench.errors import DataError, UsageError
 from hypnos_bench.hypnos.attention import Carry, Masks, Norm, StreamLayer, rope_table
 from hypnos_bench.hypnos.bundle import Weights
 from hypnos_bench.hypnos.config import TokenizerConfig
@@ -37,6 +37,8 @@ def token_count(n_samples: int, hop: int, rule: TokenCount = "auto") -> int:
     ``"ceil"`` (package 0.1.0) counts a partial last token. ``"auto"`` (newest package) does so for signals
     of at most 1800 whole tokens and drops it for longer ones.
     """
+    if rule not in ("auto", "ceil"):
+        raise UsageError(f"the token count must be 'auto' or 'ceil', not {rule!r}")
     whole, rest = divmod(n_samples, hop)
     return whole + (rest > 0 and (rule == "ceil" or whole <= LONGEST_SINGLE_PASS))
 
@@ -169,8 +171,10 @@ class TokenStream:
 
     def __init__(self, tokenizer: SignalTokenizer, batch: int) -> None:
         self._tokenizer = tokenizer
-        self._waiting = torch.empty(batch, 1, 0, device=tokenizer.device)
+        first = next(tokenizer.parameters())
+        self._waiting = torch.empty(batch, 1, 0, device=first.device, dtype=first.dtype)
         self._samples = 0
+        self._finished = False
         self._tails: Tails = {}
         self._carries, self._masks = [Carry() for _ in tokenizer.layers], Masks()
         self._position = 0  # tokens so far
@@ -190,6 +194,8 @@ class TokenStream:
         ------
         DataError
             When the whole signal is too short to be mirrored in front of the convolutions.
+        UsageError
+            When the signal has ended before.
         """
         z = self.finish_latents()
         left = token_count(self._samples, self._tokenizer.samples_per_token, count) - (self._position - z.shape[1])
@@ -197,8 +203,12 @@ class TokenStream:
 
     def push_latents(self, x: Tensor) -> Tensor:
         """Vectors before quantisation of the tokens that are complete now, (batch, n, codebook width)."""
+        if self._finished:
+            raise UsageError("the signal has ended; start another stream for another signal")
         self._samples += x.shape[-1]
-        samples = torch.cat((self._waiting, x.to(self._waiting.device)), -1) if self._waiting.shape[-1] else x
+        x = x.to(self._waiting)
+        x = x.masked_fill(x.isinf(), torch.nan)  # an activation may make an infinite value finite again
+        samples = torch.cat((self._waiting, x), -1) if self._waiting.shape[-1] else x
         # The first block is one sample longer than whole tokens: a token is complete with the sample after its second.
         hop, ahead = self._tokenizer.samples_per_token, 0 if self._tails else 1
         whole = max(samples.shape[-1] - ahead, 0) // hop * hop + ahead
@@ -210,6 +220,9 @@ class TokenStream:
     def finish_latents(self) -> Tensor:
         """Vectors of the tokens that are left, a last one with less than a second of signal among them."""
         tokenizer, hop = self._tokenizer, self._tokenizer.samples_per_token
+        if self._finished:
+            raise UsageError("the signal has ended already")
+        self._finished = True
         # Zeros let the last token see its whole second and the sample after it.
         left = self._waiting.shape[-1]
         total = hop if self._tails else -(-left // hop) * hop + 1

@@ -160,6 +160,7 @@ class Reference:
         return self._quiet(embed, *args, **kwargs)
 
     def _quiet(self, call, *args, **kwargs):
+        torch._dynamo.reset()  # older versions of torch do not survive many shapes in one process
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return call(*args, **kwargs)

@@ -115,3 +115,17 @@ def test_unavailable_device(tiny_bundle):
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(UsageError, match="finds no CUDA device"):
         load_model(tiny_bundle, device="cuda")
+
+
+@pytest.mark.parametrize("context", ["chunked", "continuous"])
+def test_no_token_gives_no_row(tiny_bundle, context):
+    model, _, metadata = load_model(tiny_bundle)
+    tokens = torch.zeros(1, 0, metadata.columns[-1].stop, dtype=torch.long)
+    mask, ids = torch.tensor([[True, False, True, False]]), torch.zeros(1, 4, dtype=torch.long)
+    rows = embed(model, tokens, mask, ids, metadata, context=context)
+    assert {name: array.shape for name, array in rows.items()} == {"eeg_c3": (0, 32), "eeg_c4": (0, 32)}
+
+
+def test_a_model_of_another_type_is_refused(tiny_bundle):
+    with pytest.raises(UsageError, match="dtype must be float32, bfloat16 or float16, not torch.float64"):
+        load_model(tiny_bundle, dtype=torch.float64)

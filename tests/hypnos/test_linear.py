@@ -56,6 +56,31 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(rows, cut):
         torch.testing.assert_close(parts, product(x), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("n_in", [64, 2048, 7168])
+def test_at_real_widths_a_row_alone_differs_by_rounding_only(n_in):
+    generator = torch.Generator().manual_seed(n_in)
+    x = torch.randn(16, n_in, generator=generator)
+    product = Linear(torch.randn(32, n_in, generator=generator) / n_in**0.5)
+    with torch.inference_mode():
+        together = product(x)
+        for n in (1, 2, 7):
+            torch.testing.assert_close(product(x[:n]), together[:n], atol=1e-5, rtol=0)
+
+
+def test_a_state_dict_has_all_weights():
+    weight, offset = make()
+    product = settle(Linear(weight, offset), torch.device("cpu"), torch.float32)
+    assert torch.equal(product.state_dict()["weight"], weight)
+
+
+def test_what_is_unpacked_in_inference_mode_can_be_used_outside():
+    product = settle(Linear(*make()), torch.device("cpu"), torch.float32)
+    with torch.inference_mode():
+        copied = copy.deepcopy(product)
+    for one in (product, copied):
+        assert one.to(torch.bfloat16).weight.dtype == torch.bfloat16
+
+
 def test_views_are_read_as_they_are(packing):
     weight, _ = make(bias=False)
     wide = torch.randn(4, 6, 40)

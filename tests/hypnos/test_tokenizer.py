@@ -230,6 +230,38 @@ def test_bad_samples_taint_every_later_token_without_a_window(tiny_config, bundl
     assert torch.equal(tokens[0, :24], tokens[1, :24])
 
 
+def test_infinite_samples_reach_as_far_as_missing_ones(tiny_config, bundle_file, make_signals):
+    # An activation can make an infinite value finite again, above all with few filters.
+    _, tokenizers, metadata = load_model(bundle_file(tiny_config(tokenizer={"n_filters": 2})))
+    x = torch.from_numpy(make_signals(metadata, 60)["ecg"])[None, None].repeat(3, 1, 1)
+    x[:, 0, 400] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    tokens, tainted = tokenizers["ecg"].tokenize_and_report(x)
+    assert tainted[0][0][0] == 24
+    assert tainted[1] == tainted[2] == tainted[0]
+    assert torch.equal(tokens[1], tokens[0])
+
+
+def test_a_stream_ends_once(tiny_bundle, make_signals):
+    _, tokenizers, metadata = load_model(tiny_bundle)
+    stream = tokenizers["ecg"].stream()
+    x = torch.from_numpy(make_signals(metadata, 20)["ecg"]).double()[None, None]  # of another type than the weights
+    tokens = torch.cat((stream.push(x), stream.finish()), 1)
+    assert torch.equal(tokens, tokenizers["ecg"].tokenize(x.float()))
+    with pytest.raises(UsageError, match="the signal has ended; start another stream"):
+        stream.push(x)
+    with pytest.raises(UsageError, match="has ended already"):
+        stream.finish()
+    with pytest.raises(UsageError, match="must be 'auto' or 'ceil', not 'floor'"):
+        tokenizers["ecg"].tokenize(x.float(), count="floor")
+
+
+def test_signals_follow_the_tokenizer_to_its_device(tiny_bundle):
+    tokenizer = load_model(tiny_bundle)[1]["ecg"].to("meta")
+    stream = tokenizer.stream()
+    for n in (3, 40):  # nothing waits at the first push, something at the second
+        assert stream.push(torch.zeros(1, 1, n)).device.type == "meta"
+
+
 def test_a_signal_of_which_nothing_is_left_is_refused(tiny_bundle, make_signals):
     _, tokenizers, metadata = load_model(tiny_bundle)
     signals = make_signals(metadata, 20)
