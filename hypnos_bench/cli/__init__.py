@@ -99,7 +99,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        _say("interrupted; finished cells and embeddings are kept, rerun to resume")
+        _say("interrupted; what was finished is kept, rerun to go on")
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     except OSError as error:
         # Rooms name the files they fail on; what is left is mostly the output itself.

@@ -195,6 +195,7 @@ def _summary(cell: Cell, store: CellStore) -> dict[str, Any]:
         **{part: spec[part]["id"] for part in ("task", "cohort", "encoder", "head")},
         "shots": Shots(**spec["shots"]).label,
         "seed": spec["seed"],
+        "encoder_settings": spec["encoder"]["settings"],
         "marks": cell.n.get("marks", []),
         "scores": cell.scores,
     }

@@ -43,7 +43,7 @@ class EncoderCard:
     pretrained_on : tuple of str
         Cohort ids seen in pre-training.
     marks : tuple of str
-        Words every table must carry: ``untrained``.
+        Words every table must carry: ``untrained``, ``bf16``.
     """
 
     id: str

@@ -83,7 +83,10 @@ class HypnosEncoder:
                 "tau_s": TAU_S,
                 "tokens": "ceil up to 1800 s, floor beyond",
             },
-            marks=("untrained",) if metadata.untrained else (),
+            marks=(
+                *(("untrained",) if metadata.untrained else ()),
+                *(("bf16",) if self.options.precision == "bf16" else ()),
+            ),
             licence=self.licence,
             note=self.note,
         )

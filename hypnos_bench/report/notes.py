@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from hypnos_bench.report.comparison import FEW_PERSONS, Comparison, Count, Row, Value, encoder_differs
 
 SIMULATED = "simulated: no person was ever recorded; these numbers say nothing about people"
-MARKS = {"untrained": "untrained: random weights, a control and no trained model"}
+MARKS = {
+    "untrained": "untrained: random weights, a control and no trained model",
+    "bf16": "bf16: temporal layers computed in bfloat16, tokens in float32",
+}
 ASSUMED = (
     "every recording counts as its own person: somebody recorded twice would be trained and tested on; "
     "say who is who with --person-pattern"

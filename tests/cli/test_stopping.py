@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LINE = "interrupted; finished cells and embeddings are kept, rerun to resume\n"
+LINE = "interrupted; what was finished is kept, rerun to go on\n"
 START = "from hypnos_bench.cli import main; main()"
 
 # A command with a worker pool that is busy for a minute; the parent waits for it as embed does.

@@ -288,6 +288,7 @@ def test_preparing_builds_no_model(bundle, recording, monkeypatch):
 def test_bf16_is_another_tier_with_nearly_the_same_rows(bundle, recording):
     full, short = (HypnosEncoder(options(bundle, precision=p, modalities="each")) for p in ("float32", "bf16"))
     assert [encoder.card.settings["precision"] for encoder in (full, short)] == ["float32", "bf16"]
+    assert [encoder.card.marks for encoder in (full, short)] == [("untrained",), ("untrained", "bf16")]
     a, b = (encoder.encode(recording).arrays for encoder in (full, short))
     for name, rows in a.items():
         x, y = rows.astype(np.float64), b[name].astype(np.float64)
