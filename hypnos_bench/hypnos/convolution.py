@@ -9,6 +9,7 @@ Samples lie in rows, (batch, n, channels): a convolution is then one product wit
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -21,7 +22,7 @@ from hypnos_bench.hypnos.linear import Linear, frozen
 
 CHANNEL_NORM_EPS = 1e-5
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "relu": F.relu,
     "leaky": F.leaky_relu,
     "gelu": F.gelu,
@@ -30,6 +31,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
     "linear": lambda x: x,
 }
+
+_IN_PLACE = ("relu", "leaky", "elu", "silu", "swish")
 
 Tails = dict[str, Tensor]
 """Per convolution, the input samples carried to the next block."""
@@ -127,7 +130,9 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, weights: Weights, config: TokenizerConfig) -> None:
         super().__init__()
-        self._act = ACTIVATIONS[config.activation]
+        self._act = act = ACTIVATIONS[config.activation]
+        # For what nothing else needs any more: half of the traffic to memory.
+        self._act_on = partial(act, inplace=True) if config.activation in _IN_PLACE else act
         convs = [StreamConv(weights, spec, config.norm, config.pad_mode) for spec in conv_specs(config)]
         per_stage = 2 * config.n_residual_layers + 1
         self.first = convs[0]
@@ -154,7 +159,7 @@ class ConvEncoder(nn.Module):
         for stage in self.stages:
             convs = [conv for conv in stage.children() if isinstance(conv, StreamConv)]
             for narrow, widen in zip(convs[0:-1:2], convs[1:-1:2], strict=True):
-                x = widen.plus(self._act(narrow(self._act(x), tails)), x, tails)
-            x = convs[-1](self._act(x), tails)
+                x = widen.plus(self._act_on(narrow(self._act(x), tails)), x, tails)
+            x = convs[-1](self._act_on(x), tails)
         out: Tensor = self.last(x, tails)
         return out
