@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=_seconds, default=120, help="measured seconds per row of the table")
     parser.add_argument("--context", type=_seconds, default=300, help="seconds pushed before, all at once")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=_threads, default=1, help="that torch may use")
     parser.add_argument("--dtype", choices=sorted(DTYPES), action="append", help="repeatable; default: both")
     parser.add_argument("--bundle", type=Path, help="use this file instead of writing one")
     parser.add_argument("--quick", action="store_true", help="ten seconds with the small configuration")
@@ -126,6 +126,12 @@ def _table(path: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
 def _seconds(word: str) -> int:
     if int(word) < 10:  # a tokenizer's mirrored start takes the first seven or eight
         raise argparse.ArgumentTypeError(f"must be at least 10, not {word}")
+    return int(word)
+
+
+def _threads(word: str) -> int:
+    if int(word) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {word}")
     return int(word)
 
 

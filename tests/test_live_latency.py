@@ -33,3 +33,12 @@ def test_every_second_brings_its_own_row(script, tmp_path, dtype):
 def test_a_context_shorter_than_the_start_is_refused(script):
     with pytest.raises(argparse.ArgumentTypeError, match="at least 10, not 9"):
         script._seconds("9")
+
+
+@pytest.mark.parametrize("word", ["0", "-2", "many"])
+def test_threads_are_counted_from_one(script, monkeypatch, capsys, word):
+    monkeypatch.setattr("sys.argv", ["live_latency.py", f"--threads={word}"])
+    with pytest.raises(SystemExit) as stop:
+        script.main()
+    assert stop.value.code == 2
+    assert "error: argument --threads: " in capsys.readouterr().err.splitlines()[-1]

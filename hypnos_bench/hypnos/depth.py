@@ -7,14 +7,16 @@ which reads the weights once instead of once per modality.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hypnos_bench.errors import DataError
+from hypnos_bench.errors import DataError, UsageError
 from hypnos_bench.hypnos.attention import FeedForward, Norm, Projections
 from hypnos_bench.hypnos.bundle import Weights
 from hypnos_bench.hypnos.config import ModelConfig, ModelMetadata
@@ -22,6 +24,7 @@ from hypnos_bench.hypnos.linear import Linear, frozen
 from hypnos_bench.hypnos.temporal import RQTransformer
 
 _DEPTH = "depth_transformer."
+_LOWEST_TEMPERATURE = 1e-6  # logits divided by less may be infinite
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,29 @@ class Sampling:
     temperature : float
         Divides the logits; at 0 or below the most likely code is taken and nothing is drawn.
     top_k : int
-        Keep the k largest logits, and those equal to the k-th; 0 keeps all.
+        Keep the k largest logits, and those equal to the k-th; 0 or below keeps all.
     top_p : float
         Keep the most likely codes until their probabilities exceed this; outside of (0, 1) all are kept.
+
+    Raises
+    ------
+    UsageError
+        When a value is no finite number, `top_k` is not whole, or `temperature` lies between 0 and 1e-6.
     """
 
     temperature: float = 0.7
     top_k: int = 0
     top_p: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name, value in (("temperature", self.temperature), ("top_p", self.top_p)):
+            if not _is_finite(value):
+                raise UsageError(f"{name} must be a finite number, not {value!r}")
+        if not _is_whole(self.top_k):
+            raise UsageError(f"top_k must be a whole number, not {self.top_k!r}")
+        if 0 < self.temperature < _LOWEST_TEMPERATURE:
+            least = f"at least {_LOWEST_TEMPERATURE:g}, or 0 for the most likely code"
+            raise UsageError(f"temperature must be {least}, not {self.temperature!r}")
 
     @property
     def greedy(self) -> bool:
@@ -285,6 +303,14 @@ class _ClsHead(nn.Module):
             v = F.scaled_dot_product_attention(q, k, v).transpose(0, 1).flatten(1)
         summary: Tensor = self.ffn(self.out(v) + self.query)
         return summary.expand(len(frames), -1)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
 
 
 def _projection(c: ModelConfig, weights: Weights, name: str) -> Linear | None:

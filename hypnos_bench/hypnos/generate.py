@@ -75,12 +75,15 @@ def synthesize(
     Raises
     ------
     UsageError
-        An unknown modality, a prompt that does not fit, or too few tokens to decode.
+        An unknown modality, sampling values or a prompt that do not fit, too few tokens to decode, or tokenizers and
+        metadata of different bundles.
     DataError
         The bundle was made for embedding only, is not the one that was loaded, or holds damaged weights.
     """
+    _refuse_mixed(tokenizers, metadata)
     chosen = _chosen(metadata, modalities)
-    n = (0 if prompt_tokens is None else prompt_tokens.shape[1]) + num_steps
+    prompt = _checked_prompt(metadata, prompt_tokens, chosen)
+    n = prompt.shape[1] + num_steps
     for i in chosen:
         least = shortest_tokens(metadata.tokenizers[metadata.modalities[i].tokenizer].config)
         if n < least:
@@ -95,14 +98,14 @@ def synthesize(
         metadata,
         modalities=modalities,
         num_steps=num_steps,
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=prompt,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         generator=generator,
         progress=progress,
     )
-    with _open(tokenizers) as bundle:
+    with tokenizers.open(generating=True) as bundle:
         signals = _decode(bundle, tokens, chosen)
     return {metadata.modalities[i].name: signals[i] for i in chosen}
 
@@ -132,16 +135,20 @@ def generate_tokens(
     Tensor of int64, shape (1, S0 + num_steps, all levels)
         The prompt as it was given, then the generated tokens.
     """
+    _refuse_mixed(tokenizers, metadata)
     present = sorted(_chosen(metadata, modalities))
+    sampling = Sampling(temperature, top_k, top_p)
     if num_steps < 0:
         raise UsageError(f"num_steps must not be negative, got {num_steps}")
     if generator is not None and generator.device.type != model.device.type:
         raise UsageError(f"the generator is on {generator.device}, the model on {model.device}; put both on one device")
     prompt = _checked_prompt(metadata, prompt_tokens, present).to(model.device)
-    with _open(tokenizers) as bundle:
+    if num_steps == 0:
+        return prompt.clone()
+    with tokenizers.open(generating=True) as bundle:
         depth = DepthTransformer(model, metadata, bundle.weights("model/"), present)
     settle(depth, model.device, torch.float32)
-    rows = _rows(model, depth, metadata, prompt, num_steps, Sampling(temperature, top_k, top_p), generator, present)
+    rows = _rows(model, depth, metadata, prompt, num_steps, sampling, generator, present)
     steps = rows if progress is None else progress(rows, num_steps, "generate")
     generated = [row[None, None] for row in steps]
     return torch.cat((prompt, *generated), 1)
@@ -189,15 +196,18 @@ def _decode(bundle: Bundle, tokens: Tensor, chosen: Sequence[int]) -> dict[int, 
     return signals
 
 
-def _open(tokenizers: Tokenizers) -> Bundle:
-    """The bundle that the tokenizers come from, with all that generating needs."""
+def _refuse_mixed(tokenizers: Tokenizers, metadata: ModelMetadata) -> None:
+    """Tokenizers know the bundle that the weights are read from, so `metadata` must describe the same one."""
     if not isinstance(tokenizers, Tokenizers):
         raise UsageError("generating reads its weights from the bundle; give the tokenizers that load_model returned")
-    return tokenizers.open(generating=True)
+    if metadata != tokenizers.metadata:
+        raise UsageError(f"metadata is not that of {tokenizers.path}; give all three that one load_model returned")
 
 
 def _chosen(metadata: ModelMetadata, modalities: Sequence[str] | None) -> list[int]:
     """Indices of the modalities asked for, each once, in the order asked for."""
+    if isinstance(modalities, str):
+        raise UsageError(f"modalities must be a list of names, not text: [{modalities!r}]")
     names = [m.name for m in metadata.modalities]
     asked = names if modalities is None else list(dict.fromkeys(modalities))
     if not asked:
@@ -212,10 +222,12 @@ def _checked_prompt(metadata: ModelMetadata, prompt: Tensor | None, present: Seq
     width = metadata.columns[-1].stop
     if prompt is None:
         return torch.zeros(1, 0, width, dtype=torch.long)
-    if prompt.ndim != 3 or prompt.shape[0] != 1 or prompt.shape[2] != width or prompt.is_floating_point():
-        raise UsageError(
-            f"prompt_tokens must be whole numbers of shape (1, S0, {width}), not {prompt.dtype} {tuple(prompt.shape)}"
-        )
+    wanted = f"prompt_tokens must be a Tensor of whole numbers of shape (1, S0, {width})"
+    if not isinstance(prompt, Tensor):
+        raise UsageError(f"{wanted}, not {type(prompt).__name__}; tokenize gives one")
+    whole = not (prompt.is_floating_point() or prompt.is_complex() or prompt.dtype == torch.bool)
+    if not whole or prompt.ndim != 3 or prompt.shape[0] != 1 or prompt.shape[2] != width:
+        raise UsageError(f"{wanted}, not {prompt.dtype} {tuple(prompt.shape)}")
     for i in present:
         m, part = metadata.modalities[i], prompt[..., metadata.columns[i]]
         if part.numel() and not 0 <= int(part.min()) <= int(part.max()) < m.codebook_size:

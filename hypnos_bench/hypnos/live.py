@@ -7,8 +7,9 @@ twice, memory stays flat, and the rows are those of the offline path with ``cont
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -109,8 +110,10 @@ class StreamingEmbedder:
         starts = _checked_starts(start_values, rates_hz)
         if preprocessed and starts:
             raise UsageError("start_values are for raw signals; preprocessed ones have no z-score to start")
-        if not 0 < tau_seconds < math.inf:
-            raise UsageError(f"tau_seconds must be a positive number, not {tau_seconds}")
+        if not _is_real(notch_freq):
+            raise UsageError(f"notch_freq must be a frequency in Hz, not {notch_freq!r}")
+        if not _is_real(tau_seconds) or not 0 < tau_seconds < math.inf:
+            raise UsageError(f"tau_seconds must be a positive number, not {tau_seconds!r}")
         self._channels: dict[str, LiveChannel] = {}
         for channel, modality in modalities.items():
             rate_hz, own_hz = float(rates_hz[channel]), modality.sample_rate
@@ -208,6 +211,8 @@ class StreamingEmbedder:
 
     def _checked(self, samples: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
         self._refuse_when_finished()
+        if not isinstance(samples, Mapping):
+            raise UsageError(f"samples must map channels to their new samples, not be a {type(samples).__name__}")
         arrays = {}
         for name, values in samples.items():
             if name not in self._channels:
@@ -215,7 +220,11 @@ class StreamingEmbedder:
                     f"channel {name!r} was not announced; this stream has {', '.join(self._channels)}."
                     f"{did_you_mean(name, self._channels)}"
                 )
-            array = np.asarray(values)
+            try:
+                array = np.asarray(values)
+            except (TypeError, ValueError, RuntimeError) as error:  # ragged, bfloat16, on a GPU, conjugated
+                reason = " ".join(str(error).split())
+                raise UsageError(f"samples of channel {name!r} must be one row of real numbers ({reason})") from error
             if array.ndim != 1 or array.dtype.kind not in "fiu":
                 raise UsageError(
                     f"samples of channel {name!r} must be one row of real numbers, not {array.dtype} {array.shape}"
@@ -258,13 +267,15 @@ def _modalities(metadata: ModelMetadata, rates_hz: Mapping[str, float]) -> dict[
     known = {modality.channels[0]: modality for modality in metadata.modalities}
     if len(known) < len(metadata.modalities):
         raise UsageError("this bundle has two modalities of one channel, which cannot be embedded live")
+    if not isinstance(rates_hz, Mapping):
+        raise UsageError(f"rates_hz must map channels to rates in Hz, not be a {type(rates_hz).__name__}")
     for channel, rate_hz in rates_hz.items():
         if channel not in known:
             raise UsageError(
                 f"the model knows no channel {channel!r}, only {', '.join(known)}.{did_you_mean(channel, known)}"
             )
-        if not 1 <= rate_hz < math.inf:
-            raise UsageError(f"channel {channel!r}: rate must be at least 1 Hz, not {rate_hz}")
+        if not _is_real(rate_hz) or not 1 <= rate_hz < math.inf:
+            raise UsageError(f"channel {channel!r}: rate must be a number, at least 1 Hz, not {rate_hz!r}")
     if not rates_hz:
         raise UsageError(f"no channel was announced; the model knows {', '.join(known)}")
     return {channel: modality for channel, modality in known.items() if channel in rates_hz}
@@ -273,14 +284,22 @@ def _modalities(metadata: ModelMetadata, rates_hz: Mapping[str, float]) -> dict[
 def _checked_starts(starts: Mapping[str, Moments] | None, rates_hz: Mapping[str, float]) -> dict[str, Moments]:
     if starts is None:
         return {}
+    if not isinstance(starts, Mapping):
+        raise UsageError(f"start_values must map channels to (mean, variance), not be a {type(starts).__name__}")
     if set(starts) != set(rates_hz):
         raise UsageError(
             f"start_values are given for {', '.join(sorted(starts)) or 'no channel'}; needed for exactly "
             f"{', '.join(sorted(rates_hz))}"
         )
-    for channel, (mean, variance) in starts.items():
-        if not (math.isfinite(mean) and 0 < variance < math.inf):
-            raise UsageError(
-                f"start_values of {channel!r} must be a mean and a positive variance, not {starts[channel]}"
-            )
-    return dict(starts)
+    checked = {}
+    for channel, start in starts.items():
+        pair = tuple(start) if isinstance(start, Iterable) else ()
+        real = len(pair) == 2 and all(map(_is_real, pair))
+        if not (real and math.isfinite(pair[0]) and 0 < pair[1] < math.inf):
+            raise UsageError(f"start_values of {channel!r} must be a mean and a positive variance, not {start!r}")
+        checked[channel] = pair[0], pair[1]
+    return checked
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real)

@@ -166,12 +166,12 @@ ASSUMED_RELEASED_CONFIG: Mapping[str, Any] = _standard(
 """Sizes that reproduce the released file's 1.9 GB; the true ones were never seen. For timing only."""
 
 
-def write_random_bundle(path: Path, *, seed: int = 0, config: Mapping[str, Any] = SMALL_CONFIG) -> Path:
+def write_random_bundle(path: str | Path, *, seed: int = 0, config: Mapping[str, Any] = SMALL_CONFIG) -> Path:
     """Write a bundle with seeded random weights; tensor by tensor, so that memory stays small.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         File to write; it appears only when complete.
     seed : int
     config : mapping
@@ -182,6 +182,7 @@ def write_random_bundle(path: Path, *, seed: int = 0, config: Mapping[str, Any] 
     Path
         `path`.
     """
+    path = Path(path)
     plain = json.loads(json.dumps(config))
     marks = {"format_version": FORMAT_VERSION, "untrained": "true", "seed": str(seed)}
     metadata = parse_config(plain, where="random bundle", file_metadata=marks)

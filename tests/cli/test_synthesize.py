@@ -1,5 +1,7 @@
 """``hypnos-bench synthesize``: two files that say what they are, and mistakes in one line."""
 
+import hashlib
+import os
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pyedflib
 import pytest
 
 from hypnos_bench.cli import run_command
+from hypnos_bench.cli.synthesize import _draw_trace, _Trace
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +56,13 @@ def test_the_edf_file_holds_what_the_library_generates(weights, tmp_path, capsys
     words = ["--modality", "resp_thx", "--modality", "ecg", "--seconds", "12", "--seed", "5", "--temperature", "0.9"]
     assert run(*words, "--top-k", "20", "--top-p", "0.8", "--out", "made", weights=weights) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == ["made/synthetic-seed5.edf", "made/synthetic-seed5.png"]
+    stem = "synthetic-resp_thx-ecg-seed5"
+    assert out.splitlines() == [f"made/{stem}.edf", f"made/{stem}.png"]
     assert "cpu: asked for" in err
-    assert sorted(p.name for p in (tmp_path / "made").iterdir()) == ["synthetic-seed5.edf", "synthetic-seed5.png"]
+    assert sorted(p.name for p in (tmp_path / "made").iterdir()) == [f"{stem}.edf", f"{stem}.png"]
     asked = ["resp_thx", "ecg"]
     expected = signal_of(weights, modalities=asked, num_steps=12, temperature=0.9, top_k=20, top_p=0.8, seed=5)
-    with pyedflib.EdfReader("made/synthetic-seed5.edf") as file:
+    with pyedflib.EdfReader(f"made/{stem}.edf") as file:
         assert file.getSignalLabels() == ["THX", "ECG"]
         assert [file.getSampleFrequency(i) for i in range(2)] == [32, 128]
         assert {file.getPhysicalDimension(i) for i in range(2)} == {"z-score"}
@@ -71,13 +75,15 @@ def test_the_edf_file_holds_what_the_library_generates(weights, tmp_path, capsys
 def test_the_header_says_synthetic(weights, tmp_path, trained, capsys):
     bundle = as_trained(weights, tmp_path / "trained.safetensors") if trained else weights
     assert run("--modality", "ecg", "--seconds", "8", weights=bundle) == 0
-    with pyedflib.EdfReader("synthetic/synthetic-seed0.edf") as file:
+    with pyedflib.EdfReader("synthetic/synthetic-ecg-seed0.edf") as file:
         assert file.filetype == pyedflib.FILETYPE_EDFPLUS
         assert file.getAdmincode() == ("synthetic" if trained else "synthetic untrained")
         assert file.getEquipment() == "hypnos-bench"
         start, duration, text = (part[0] for part in file.readAnnotations())
         assert (start, duration) == (0, 8)
-        assert text == "synthetic signal, not a recording" + ("" if trained else ", untrained weights")
+        drawn = "seed 0, temperature 0.7, top-k 0, top-p 0.95"
+        own = ("" if trained else "UNTRAINED ") + f"weights {hashlib.sha256(bundle.read_bytes()).hexdigest()[:12]}"
+        assert text == f"synthetic signal, not a recording; {drawn}, {own}"
     assert ("weights are random" in capsys.readouterr().err) is not trained
 
 
@@ -90,10 +96,11 @@ def test_the_picture_says_synthetic(weights, tmp_path, monkeypatch, trained):
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **kw: (drawn.append(self), save(self, *a, **kw))[1])
     bundle = as_trained(weights, tmp_path / "trained.safetensors") if trained else weights
     assert run("--modality", "ecg", "--modality", "eeg_c3", "--seconds", "10", weights=bundle) == 0
-    assert (tmp_path / "synthetic/synthetic-seed0.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "synthetic/synthetic-ecg-eeg_c3-seed0.png").read_bytes().startswith(b"\x89PNG")
     (figure,) = drawn
     title = figure.get_suptitle()
-    assert title.startswith("synthetic signal, seed 0, temperature 0.7")
+    assert title.startswith("synthetic signal, not a recording\nseed 0, temperature 0.7, top-k 0, top-p 0.95, ")
+    assert title.endswith(f"weights {hashlib.sha256(bundle.read_bytes()).hexdigest()[:12]}")
     assert ("UNTRAINED" in title) is not trained
     assert [axis.get_ylabel() for axis in figure.axes] == ["ECG\n(z)", "C3\n(z)"]
     assert figure.axes[-1].get_xlabel() == "time (s)"
@@ -124,8 +131,12 @@ def test_all_modalities_without_weights(tmp_path, capsys):
         (["--modality", "eeg_c33"], 2, "Did you mean 'eeg_c3'?"),
         (["--seconds", "6"], 2, "6 s of eeg_c3 are too short to be decoded; prompt and new steps must make 7 s"),
         (["--seconds", "0"], 2, "--seconds"),
+        (["--seed", str(2**64)], 2, "--seed"),
         (["--temperature", "-1"], 2, "--temperature"),
-        (["--temperature", "nan"], 2, "--temperature must be a finite number"),
+        (["--temperature", "nan"], 2, "temperature must be a finite number, not nan"),
+        (["--temperature", "inf"], 2, "temperature must be a finite number, not inf"),
+        (["--temperature", "1e-40"], 2, "temperature must be at least 1e-06"),
+        (["--top-p", "nan"], 2, "top_p must be a finite number, not nan"),
         (["--top-p", "0"], 2, "--top-p"),
         (["--top-p", "1.5"], 2, "--top-p"),
         (["--top-k", "-1"], 2, "--top-k"),
@@ -138,7 +149,22 @@ def test_mistakes_get_one_line_and_leave_nothing(words, code, message, capsys, t
     last = [line for line in capsys.readouterr().err.splitlines() if line.strip()][-1]
     assert message in last
     assert last.lower().startswith("error: ")
-    assert not list(tmp_path.glob("synthetic/*"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_there_stays(tmp_path):
+    (tmp_path / "deep").mkdir()
+    assert run("--out", "deep/er/est", "--modality", "eeg_c33") == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["deep"]
+
+
+def test_the_largest_seed_and_files_that_are_replaced(tmp_path, capsys):
+    words = ["--modality", "ecg", "--seconds", "7", "--seed", str(2**64 - 1)]
+    assert run(*words) == 0
+    assert "replaced" not in capsys.readouterr().err
+    assert run(*words) == 0
+    stem = f"synthetic/synthetic-ecg-seed{2**64 - 1}"
+    assert capsys.readouterr().err.splitlines()[-2:] == [f"replaced {stem}.edf", f"replaced {stem}.png"]
 
 
 def test_missing_weights(capsys):
@@ -149,28 +175,82 @@ def test_missing_weights(capsys):
 def test_weights_may_come_from_the_environment(weights, monkeypatch, tmp_path):
     monkeypatch.setenv("HYPNOS_BENCH_WEIGHTS", str(weights))
     assert run_command(["synthesize", "--modality", "ecg", "--seconds", "7", "--device", "cpu"]) == 0
-    from_environment = (tmp_path / "synthetic/synthetic-seed0.edf").read_bytes()
+    made = tmp_path / "synthetic/synthetic-ecg-seed0.edf"
+    from_environment = made.read_bytes()
     assert run("--modality", "ecg", "--seconds", "7", weights=weights) == 0
-    assert (tmp_path / "synthetic/synthetic-seed0.edf").read_bytes() == from_environment
+    assert made.read_bytes() == from_environment
     # The command line wins: other weights, other signal.
     assert run("--modality", "ecg", "--seconds", "7") == 0
-    assert (tmp_path / "synthetic/synthetic-seed0.edf").read_bytes() != from_environment
+    assert made.read_bytes() != from_environment
+
+
+def test_weights_on_the_command_line_win_over_untrained_elsewhere(weights, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("HYPNOS_BENCH_UNTRAINED", "1")
+    words = ["--modality", "ecg", "--seconds", "7"]
+    bundle = as_trained(weights, tmp_path / "trained.safetensors")
+    assert run(*words, weights=bundle) == 0
+    assert "weights are random" not in capsys.readouterr().err
+    (tmp_path / "run.toml").write_text("untrained = true\n")
+    assert run(*words, "--config", "run.toml", weights=bundle) == 0
+    assert "weights are random" not in capsys.readouterr().err
+    # Both set, and neither on the command line: nobody can tell which is meant.
+    monkeypatch.setenv("HYPNOS_BENCH_WEIGHTS", str(bundle))
+    assert run_command(["synthesize", *words]) == 2
+    assert "exclude each other; give one of them on the command line" in capsys.readouterr().err
 
 
 def test_settings_may_come_from_a_file(weights, tmp_path):
     (tmp_path / "run.toml").write_text(f'weights = "{weights}"\nmodality = ["ecg", "resp_abd"]\nseconds = 9\n')
     assert run_command(["synthesize", "--config", "run.toml", "--device", "cpu", "--seed", "2"]) == 0
-    with pyedflib.EdfReader("synthetic/synthetic-seed2.edf") as file:
+    with pyedflib.EdfReader("synthetic/synthetic-ecg-resp_abd-seed2.edf") as file:
         assert file.getSignalLabels() == ["ECG", "ABD"]
         assert file.getFileDuration() == 9
 
 
 def test_a_folder_that_cannot_be_written_is_found_first(weights, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert run("--out", "file/inside", weights=weights) == 3
-    err = capsys.readouterr().err
-    assert "choose another --out FOLDER" in err
-    assert "cpu" not in err  # before any work
+    for out, reason in (("file/inside", "Not a directory"), ("file", "File exists")):
+        assert run("--out", out, weights=weights) == 3
+        # The only line: before any work.
+        told = f"error: {out}: no folder to write to ({reason}); choose another --out FOLDER\n"
+        assert capsys.readouterr().err == told
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_backend_that_does_not_exist_is_not_used(tmp_path):
+    code = (
+        "import numpy as np; from pathlib import Path; from hypnos_bench.cli import synthesize as s; "
+        "made = s._Made([s._Trace('ECG', 128.0, np.zeros(1280, np.float32))], False, ''); "
+        "s._draw(made, '', Path('a.png'))"
+    )
+    environment = {**os.environ, "MPLBACKEND": "garbage"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_long_signal_is_drawn_by_the_extremes_of_each_pixel():
+    from matplotlib.figure import Figure
+
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(30_000).astype(np.float32)
+    axis = Figure().subplots()
+    _draw_trace(axis, _Trace("ECG", 100.0, values), 1000)
+    assert not axis.lines
+    blocks = values.reshape(1000, 30)
+    mean, sd = blocks.mean(1), blocks.std(1)
+    bands = [(blocks.min(1), blocks.max(1)), (mean - sd, mean + sd)]
+    for found, (low, high) in zip(axis.collections, bands, strict=True):
+        (path,) = found.get_paths()
+        for t, bottom, top in zip(0.15 + 0.3 * np.arange(1000), low, high, strict=True):
+            there = path.vertices[np.isclose(path.vertices[:, 0], t), 1]
+            np.testing.assert_allclose((there.min(), there.max()), (bottom, top), atol=1e-5)
+    assert axis.get_title("right") == "grey: extremes, black: mean ± sd, per pixel"
+    # As many samples as a line can show.
+    axis = Figure().subplots()
+    _draw_trace(axis, _Trace("ECG", 100.0, values[:20_000]), 1000)
+    assert len(axis.lines[0].get_ydata()) == 20_000
+    assert not axis.collections
 
 
 def test_help_is_light_and_has_examples():
@@ -182,4 +262,5 @@ def test_help_is_light_and_has_examples():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Examples:" in done.stdout
+    assert "[roots]" not in done.stdout  # cohorts have no part in it
     assert "hypnos-bench synthesize --modality ecg --seconds 30" in done.stdout

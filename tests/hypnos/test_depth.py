@@ -1,9 +1,10 @@
 """Codes of one second from given frames, against the published package, and how codes are drawn."""
 
+import numpy as np
 import pytest
 import torch
 
-from hypnos_bench.errors import DataError
+from hypnos_bench.errors import DataError, UsageError
 from hypnos_bench.hypnos.bundle import Bundle
 from hypnos_bench.hypnos.depth import DepthTransformer, Sampling
 from hypnos_bench.hypnos.infer import load_model
@@ -135,6 +136,33 @@ def test_frequencies_follow_the_cut_distribution():
     # 0.4 + 0.3 is not yet more than 0.75: the third is kept too.
     assert shares(1.0, 0, 0.75) == pytest.approx([4 / 9, 3 / 9, 2 / 9, 0], abs=0.01)
     assert shares(1.0, 0, 1e-6) == shares(1.0, 1, 1.0) == shares(0.0, 0, 1.0) == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": float("nan")}, "temperature must be a finite number, not nan"),
+        ({"temperature": float("inf")}, "temperature must be a finite number, not inf"),
+        ({"temperature": None}, "temperature must be a finite number, not None"),
+        ({"temperature": 1e-40}, "temperature must be at least 1e-06, or 0 for the most likely code, not 1e-40"),
+        ({"top_p": float("nan")}, "top_p must be a finite number, not nan"),
+        ({"top_p": "0.9"}, "top_p must be a finite number, not '0.9'"),
+        ({"top_k": 2.5}, "top_k must be a whole number, not 2.5"),
+    ],
+)
+def test_values_that_cannot_be_sampled_with(values, message):
+    with pytest.raises(UsageError) as error:
+        Sampling(**values)
+    assert str(error.value) == message
+
+
+def test_the_lowest_temperature_and_what_lies_outside(loaded):
+    """Values that the published package takes to mean "all" or "most likely" do so here."""
+    path, model, metadata, theirs = loaded({})
+    depth, frames = our_depth(path, model, metadata, (0, 1, 2, 3)), torch.randn(4, 32)
+    for sampling in (Sampling(-1.0), Sampling(1e-6), Sampling(1.3, -4, 1.5), Sampling(np.float32(1.5), np.int64(3), 0)):
+        expected = torch.cat(their_codes(theirs, metadata, (0, 1, 2, 3), frames, sampling))
+        assert torch.equal(depth.sample(frames, sampling, torch.Generator().manual_seed(0)), expected)
 
 
 def test_damaged_weights_are_named(loaded):

@@ -319,15 +319,50 @@ def test_a_damaged_decoder_is_named(edited_bundle):
         ({"num_steps": -1, "prompt_tokens": torch.zeros(1, 20, 9, dtype=torch.long)}, "num_steps must not be negative"),
         ({"prompt_tokens": torch.zeros(1, 20, 8, dtype=torch.long)}, r"of shape \(1, S0, 9\), not .* \(1, 20, 8\)"),
         ({"prompt_tokens": torch.zeros(2, 20, 9, dtype=torch.long)}, r"of shape \(1, S0, 9\), not .* \(2, 20, 9\)"),
-        ({"prompt_tokens": torch.zeros(1, 20, 9)}, "must be whole numbers"),
+        ({"prompt_tokens": torch.zeros(1, 20, 9)}, "a Tensor of whole numbers .*, not torch.float32"),
+        ({"prompt_tokens": torch.zeros(20, dtype=torch.long)}, r"of shape \(1, S0, 9\), not torch.int64 \(20,\)"),
+        ({"prompt_tokens": np.zeros((1, 20, 9), int)}, "must be a Tensor of whole numbers .*, not ndarray"),
+        ({"prompt_tokens": torch.zeros(1, 20, 9, dtype=torch.cfloat)}, "not torch.complex64"),
+        ({"prompt_tokens": torch.zeros(1, 20, 9, dtype=torch.bool)}, "not torch.bool"),
+        ({"modalities": "ecg"}, r"modalities must be a list of names, not text: \['ecg'\]"),
+        ({"temperature": float("nan")}, "temperature must be a finite number"),
+        ({"top_p": float("nan")}, "top_p must be a finite number"),
         ({"prompt_tokens": torch.full((1, 20, 9), 31)}, r"prompt_tokens of ecg must lie in 0\.\.15"),
         ({"prompt_tokens": torch.full((1, 20, 9), -1)}, r"prompt_tokens of eeg_c3 must lie in 0\.\.31"),
     ],
 )
 def test_mistakes_are_one_line(loaded, options, message):
     ours, _ = loaded()
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as error:
         synthesize(*ours, **options)
+    assert "\n" not in str(error.value)
+    if "too short" not in message:  # tokens need no decoder
+        with pytest.raises(UsageError, match=message):
+            generate_tokens(*ours, **options)
+
+
+def test_metadata_of_another_bundle_are_refused(loaded):
+    (model, tokenizers, _), _ = loaded()
+    (_, _, other), _ = loaded(use_cls=True)
+    for call in (synthesize, generate_tokens):
+        for wrong in (other, None):
+            with pytest.raises(UsageError, match="metadata is not that of .*; give all three that one load_model"):
+                call(model, tokenizers, wrong)
+
+
+def test_no_steps_read_no_depth_transformer(loaded, make_tokens, monkeypatch):
+    ours, _ = loaded()
+    names = []
+    read = Bundle.read
+    monkeypatch.setattr(Bundle, "read", lambda self, name: (names.append(name), read(self, name))[1])
+    prompt = make_tokens(ours[2], 12)[0]
+    given = generate_tokens(*ours, num_steps=0, prompt_tokens=prompt)
+    assert torch.equal(given, prompt)
+    assert given.data_ptr() != prompt.data_ptr()
+    assert not names
+    assert synthesize(*ours, num_steps=0, prompt_tokens=prompt)
+    assert names
+    assert not [name for name in names if name.startswith("model/")]
 
 
 def test_other_tokenizers_are_refused(loaded):

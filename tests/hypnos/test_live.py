@@ -316,8 +316,17 @@ def test_too_short_a_signal(loaded):
     [
         ({}, {}, "no channel was announced; the model knows C3, C4"),
         ({"EKG": 128.0}, {}, "the model knows no channel 'EKG', only C3, .*Did you mean 'ECG'"),
-        ({"C3": 0.5}, {}, "'C3': rate must be at least 1 Hz, not 0.5"),
-        ({"C3": np.nan}, {}, "rate must be at least 1 Hz"),
+        ({"C3": 0.5}, {}, "'C3': rate must be a number, at least 1 Hz, not 0.5"),
+        ({"C3": np.nan}, {}, "rate must be a number, at least 1 Hz"),
+        ({"C3": "256"}, {}, "'C3': rate must be a number, at least 1 Hz, not '256'"),
+        ({"C3": None}, {}, "rate must be a number, at least 1 Hz, not None"),
+        (["C3"], {}, "rates_hz must map channels to rates in Hz, not be a list"),
+        ({"C3": 128.0}, {"notch_freq": None}, "notch_freq must be a frequency in Hz, not None"),
+        ({"C3": 128.0}, {"tau_seconds": "60"}, "tau_seconds must be a positive number, not '60'"),
+        ({"C3": 128.0}, {"start_values": [(0, 1)]}, "start_values must map channels to .*, not be a list"),
+        ({"C3": 128.0}, {"start_values": {"C3": 3}}, "must be a mean and a positive variance, not 3"),
+        ({"C3": 128.0}, {"start_values": {"C3": (0, 1, 2)}}, "must be a mean and a positive variance"),
+        ({"C3": 128.0}, {"start_values": {"C3": "12"}}, "must be a mean and a positive variance, not '12'"),
         ({"C3": 128.0}, {"tau_seconds": 0.0}, "tau_seconds must be a positive number"),
         ({"C3": 128.0}, {"start_values": {"C4": (0, 1)}}, "start_values are given for C4; needed for exactly C3"),
         ({"C3": 128.0}, {"start_values": {"C3": (0, 0)}}, "must be a mean and a positive variance"),
@@ -326,13 +335,23 @@ def test_too_short_a_signal(loaded):
     ],
 )
 def test_what_cannot_be_streamed(loaded, rates, options, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as error:
         StreamingEmbedder(*loaded, rates, **options)
+    assert "\n" not in str(error.value)
 
 
 def test_an_impossible_notch(loaded):
     with pytest.raises(DataError, match="do not fit its 128 Hz"):
         StreamingEmbedder(*loaded, {"C3": 256.0}, notch_freq=70.0)
+
+
+@pytest.mark.parametrize(
+    "samples", [None, np.ones(3), [("C3", np.ones(3))]], ids=lambda samples: type(samples).__name__
+)
+def test_samples_without_channels(loaded, samples):
+    live = StreamingEmbedder(*loaded, {"C3": 128.0})
+    with pytest.raises(UsageError, match="samples must map channels to their new samples, not be a"):
+        live.push(samples)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +361,10 @@ def test_an_impossible_notch(loaded):
         ({"C3": np.ones((1, 3))}, UsageError, r"must be one row of real numbers, not float64 \(1, 3\)"),
         ({"C3": ["a"]}, UsageError, "must be one row of real numbers, not <U1"),
         ({"C3": np.ones(3, complex)}, UsageError, "not complex128"),
+        ({"C3": [[1, 2], [3]]}, UsageError, "'C3' must be one row of real numbers .*inhomogeneous"),
+        ({"C3": torch.ones(3, dtype=torch.bfloat16)}, UsageError, "'C3' must be one row of real numbers .*BFloat16"),
+        ({"C3": torch.ones(3, dtype=torch.cfloat).conj()}, UsageError, "one row of real numbers .*conjugate"),
+        ({"C3": None}, UsageError, "must be one row of real numbers, not object"),
         ({"ABD": np.ones(301 * 32)}, DataError, "'ABD' would be 301 s ahead of 'C3', at most 300 s are kept"),
     ],
 )

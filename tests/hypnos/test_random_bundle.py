@@ -30,6 +30,11 @@ def test_equal_seeds_give_equal_bytes(tmp_path, tiny_config):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1", "2"]
 
 
+def test_the_path_may_be_text(tmp_path, tiny_config):
+    assert write_random_bundle(str(tmp_path / "a"), config=tiny_config()) == tmp_path / "a"
+    assert (tmp_path / "a").is_file()
+
+
 def test_nothing_is_left_of_a_failed_write(tmp_path, tiny_config, monkeypatch):
     monkeypatch.setattr("hypnos_bench.hypnos.random_bundle._draw_uniform", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
