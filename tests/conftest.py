@@ -31,3 +31,8 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip("real recordings are not here: ../shared/data is missing")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests first: one of three minutes that starts last would leave the other processes idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
