@@ -55,9 +55,7 @@ class Tokenizers(Mapping[str, SignalTokenizer]):
             while self._kept and kept + _bytes(config) > _KEEP_BYTES:
                 kept -= _bytes(self._kept.popitem(last=False)[1].config)
             with self.open() as bundle:
-                tokenizer = SignalTokenizer(config, bundle.weights(f"tok/{stem}/"))
-            settle(tokenizer, self.device, torch.float32)
-            self._kept[stem] = tokenizer
+                self._kept[stem] = SignalTokenizer(config, bundle.weights(f"tok/{stem}/"), self.device)
             give_back_memory()
         self._kept.move_to_end(stem)
         return self._kept[stem]

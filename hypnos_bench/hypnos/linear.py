@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import platform
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 Activation = Literal["none", "gelu", "swish"]
+M = TypeVar("M", bound=nn.Module)
 
 
 @cache
@@ -133,7 +134,7 @@ class Linear(nn.Module):
         return self.__dict__.copy()
 
 
-def settle(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def settle(module: M, device: torch.device, dtype: torch.dtype) -> M:
     """Bring a module to its place and type, and its weights into the layout used there."""
     module.to(device, dtype)
     for part in module.modules():

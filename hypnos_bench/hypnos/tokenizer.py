@@ -19,7 +19,7 @@ from hypnos_bench.hypnos.attention import Carry, Masks, Norm, StreamLayer, rope_
 from hypnos_bench.hypnos.bundle import Weights
 from hypnos_bench.hypnos.config import TokenizerConfig
 from hypnos_bench.hypnos.convolution import ConvEncoder, Tails
-from hypnos_bench.hypnos.linear import Linear, frozen
+from hypnos_bench.hypnos.linear import Linear, M, frozen, settle
 
 TokenCount = Literal["auto", "ceil"]
 
@@ -51,28 +51,35 @@ class SignalTokenizer(nn.Module):
     config : TokenizerConfig
     weights : Weights
         Reader of the tensors below ``tok/<stem>/``.
+    device : torch.device, optional
+        Where to settle in float32, part by part, so that no second copy is ever held; otherwise the tensors stay as
+        they are read.
     """
 
-    def __init__(self, config: TokenizerConfig, weights: Weights) -> None:
+    def __init__(self, config: TokenizerConfig, weights: Weights, device: torch.device | None = None) -> None:
         super().__init__()
         self.config = config
         self.samples_per_token = config.hop
         self.num_quantizers = config.num_quantizers
         self.codebook_size = config.codebook_size
         self.sample_rate = config.sample_rate
-        self.encoder = ConvEncoder(weights, config)
+
+        def placed(part: M) -> M:
+            return part if device is None else settle(part, device, torch.float32)
+
+        self.encoder = placed(ConvEncoder(weights, config))
         side = "encoder_transformer."
         self.layers = nn.ModuleList(
-            StreamLayer(weights, f"{side}layers.{i}.", config.attention_heads, config.window_size)
+            placed(StreamLayer(weights, f"{side}layers.{i}.", config.attention_heads, config.window_size))
             for i in range(config.attention_depth)
         )
-        self.norm = Norm(weights, f"{side}norm") if config.attention_depth else None
-        self.project = Linear(weights("project_in.weight"), weights("project_in.bias"))
+        self.norm = placed(Norm(weights, f"{side}norm")) if config.attention_depth else None
+        self.project = placed(Linear(weights("project_in.weight"), weights("project_in.bias")))
         levels = range(config.num_quantizers)
-        books = [weights(f"quantizer.quantizers.{k}.embedding.weight") for k in levels]
+        books = [weights(f"quantizer.quantizers.{k}.embedding.weight").to(device) for k in levels]
         self.codebooks = nn.ParameterList(map(frozen, books))
         # -2 x.e as one product: doubling is exact.
-        self._products = nn.ModuleList(Linear(-2 * book) for book in books)
+        self._products = nn.ModuleList(placed(Linear(-2 * book)) for book in books)
         self._squares = nn.ParameterList(frozen(book.square().sum(1)) for book in books)
 
     def tokenize(self, x: Tensor, *, count: TokenCount = "ceil", block_tokens: int | None = None) -> Tensor:
