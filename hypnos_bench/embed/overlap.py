@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from hypnos_bench.cohorts.base import Exclusion, Recording
-from hypnos_bench.embed.workers import exclusion, make_encoder, settle_in, sigint_held, worker_died
+from hypnos_bench.embed.workers import exclusion, make_encoder, settle_in, worker_died
 from hypnos_bench.encoders.base import Embedding, EncoderOptions, Prepared, StagedEncoder, is_staged
 from hypnos_bench.errors import DataError, RecordingError
+from hypnos_bench.processes import signals_held
 from hypnos_bench.store.embeddings import EmbeddingStore
 
 _SAVING_THREADS = 2  # one hashes and writes some ten nights a second
@@ -117,7 +118,7 @@ class _Preparation:
     def ready(self, most: int) -> list[tuple[Recording, Parcel | Exclusion]]:
         """Outcomes that are there, up to `most`; waits for the first, and gives none when all have been taken."""
         try:
-            with sigint_held():  # processes start while recordings are submitted, and inherit this
+            with signals_held():  # processes start while recordings are submitted, and inherit this
                 while self._waiting and len(self._begun) < self._ahead:
                     recording = self._waiting.popleft()
                     self._begun[self._pool.submit(_prepare, recording)] = recording

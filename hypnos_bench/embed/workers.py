@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import shutil
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 
 from hypnos_bench.cohorts.base import Exclusion, Recording
 from hypnos_bench.encoders.base import Encoder, EncoderOptions
 from hypnos_bench.encoders.registry import ENCODERS
 from hypnos_bench.errors import DataError, RecordingError, is_transient
+from hypnos_bench.processes import end_with_parent, signals_held
 from hypnos_bench.store.embeddings import EmbeddingStore
 
 _worker: tuple[Encoder, EmbeddingStore, bool] | None = None  # one per process, made by _start_worker
@@ -50,34 +46,8 @@ def settle_in(scratch: Path | None = None) -> None:
     """Make the calling process a worker: one thread, and an end when its parent is gone."""
     from hypnos_bench.threads import one_thread
 
-    threading.Thread(target=_die_with_parent, args=(scratch,), daemon=True).start()
+    end_with_parent(scratch)
     one_thread()
-
-
-def _die_with_parent(scratch: Path | None) -> None:
-    """End this process when its parent is gone: a killed run must not leave workers behind, nor its scratch folder."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
-        os._exit(1)
-
-
-@contextmanager
-def sigint_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment: it reaches this process afterwards, and workers started meanwhile never.
-
-    A worker must not print a traceback of its own; the parent ends it.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def worker_died(encoder_id: str, workers: int) -> DataError:
@@ -95,7 +65,7 @@ def in_processes(
     context = multiprocessing.get_context("spawn")  # fork and torch do not mix
     pool = ProcessPoolExecutor(workers, context, _start_worker, setup)
     try:
-        with sigint_held():  # processes start while recordings are submitted, and inherit this
+        with signals_held():  # processes start while recordings are submitted, and inherit this
             futures: list[Future[Exclusion | None]] = [pool.submit(_embed_in_worker, r) for r in todo]
         for future in as_completed(futures):
             yield future.result()

@@ -81,7 +81,8 @@ class Embedding:
     ----------
     arrays : mapping of str to ndarray, each of shape (n_rows, dim)
         One per modality, or one under ``"mean"`` when modalities were averaged, float16 or float32.
-        All share row times and width, since tasks average over them.
+        All share row times and width, since tasks average over them. A row is NaN as a whole where the encoder had
+        no signal to make it from.
     start_s, step_s : float
         Row t stands for the stretch [start_s + t*step_s, start_s + (t+1)*step_s).
     channels : mapping of str to str
@@ -100,6 +101,8 @@ class Embedding:
 def mean_over_modalities(arrays: Mapping[str, NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
     """Average the arrays of all modalities in float32, shape (n_rows, dim).
 
+    A modality whose row is NaN, because it was not recorded there, takes no part in that row; NaN where none does.
+
     Raises
     ------
     UsageError
@@ -108,10 +111,14 @@ def mean_over_modalities(arrays: Mapping[str, NDArray[np.floating[Any]]]) -> NDA
     several = list(arrays.values())
     if len({a.shape for a in several}) != 1:
         raise UsageError(f"modalities of different shapes cannot be averaged: {sorted({a.shape for a in several})}")
-    total: NDArray[np.float32] = several[0].astype(np.float32)
-    for array in several[1:]:
-        total += array
-    total /= np.float32(len(several))
+    total = np.zeros(several[0].shape, np.float32)
+    count = np.zeros((len(total), 1), np.float32)
+    for array in several:
+        there = ~np.isnan(array).any(axis=1, keepdims=True)
+        total += array if there.all() else np.where(there, array, array.dtype.type(0))
+        count += there
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a row that nothing was recorded for
+        total /= count
     return total
 
 

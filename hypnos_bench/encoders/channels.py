@@ -42,22 +42,29 @@ def read_usable(
     RecordingError
         When a channel that is there cannot be read whole: such a file is not to be trusted.
     """
-    from hypnos_bench.hypnos.preprocess import check_channel
+    from hypnos_bench.hypnos.preprocess import check_channel, check_difference
 
     signals: dict[str, Signal] = {}
     skipped: dict[str, str] = {}
     for channel in channels:
+        derivation = recording.montage.get(channel)
+        if derivation is not None and derivation.minus is not None:
+            reason = check_difference(derivation, recording.signals.channels())
+            if reason is not None:
+                skipped[channel] = reason
+                continue
         try:
             signal = recording.signal(channel)
         except RecordingError:
             raise
-        except DataError as error:  # no calibration, or electrodes whose difference cannot be taken
+        except DataError as error:  # a damaged header entry, or electrodes whose difference cannot be taken
             skipped[channel] = str(error)
             continue
         if signal is None:
             skipped[channel] = "absent"
             continue
-        known = signal.values[np.isfinite(signal.values)] if gaps else signal.values
+        finite = np.isfinite(signal.values)
+        known = signal.values[finite] if gaps and finite.any() else signal.values
         reason = check_channel(replace(signal, values=known), min_rate_hz(channel))
         if reason is None:
             signals[channel] = signal

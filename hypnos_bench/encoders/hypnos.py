@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hypnos_bench import __version__
 from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.encoders.base import PRECISIONS, Embedding, EncoderCard, EncoderOptions, Prepared
 from hypnos_bench.encoders.channels import nothing_usable, read_usable
+from hypnos_bench.encoders.gaps import MAX_OWN_GAPS, Pieces, cut, has_gaps, join, lopsided
 from hypnos_bench.errors import DataError, RecordingError, UsageError
 from hypnos_bench.spec import digest, file_sha256
 from hypnos_bench.store.atomic import atomic_write
@@ -66,13 +71,16 @@ class HypnosEncoder:
         return EncoderCard(
             id=self.id,
             title=self.title,
-            version="1",
+            version="2",  # 2: rows near gaps
             step_s=metadata.modalities[0].token_duration_sec,
             window_s=None,
             causal=not self.options.zero_phase,
             lag_rows=1,
             channels=tuple(_channels(metadata)),
-            missing="an absent or unusable channel is left out: it takes no part in attention or in the mean",
+            missing="an absent or unusable channel is left out: it takes no part in attention or in the mean. So is "
+            "one in the seconds of which more than a tenth was not recorded; smaller gaps are bridged by a line. "
+            "Context starts anew where channels come or go; rows without any, and stretches below 6 s, are NaN. "
+            f"A channel that lacks more than {MAX_OWN_GAPS:.0%} of what others have is left out altogether",
             weights=_sha256(self._bundle, *_state(self._bundle)),
             settings={
                 "context": "continuous" if self._chunk_tokens is None else "chunked",
@@ -124,7 +132,7 @@ class HypnosEncoder:
         from hypnos_bench.hypnos.preprocess import min_rate_hz, preprocess_channels
 
         metadata = self._metadata
-        signals, skipped = read_usable(recording, _channels(metadata), min_rate_hz=min_rate_hz)
+        signals, skipped = read_usable(recording, _channels(metadata), gaps=True, min_rate_hz=min_rate_hz)
         if not signals:
             raise nothing_usable(recording, skipped)
         made_from = {m.name: signals[m.channels[0]].source for m in metadata.modalities if m.channels[0] in signals}
@@ -138,6 +146,13 @@ class HypnosEncoder:
             )
         except DataError as error:
             raise RecordingError(recording.id, str(error)) from error
+        if has_gaps(ready):
+            channel = {m.name: m.channels[0] for m in metadata.modalities}
+            for name, rows in lopsided(ready, _hops(metadata)).items():
+                skipped[channel[name]] = f"{made_from.pop(name)}: {rows} s are missing in it"
+                del ready[name]
+            if not ready:
+                raise nothing_usable(recording, skipped)
         return Prepared(recording.id, ready, made_from, skipped)
 
     def encode_prepared(self, several: Sequence[Prepared]) -> list[Embedding | RecordingError]:
@@ -175,8 +190,8 @@ class HypnosEncoder:
 
         model, tokenizers, metadata = self._loaded
         chunk = self._chunk_tokens
-        step_s = metadata.modalities[0].token_duration_sec
-        tokens = tokenize_many(tokenizers, metadata, [prepared.arrays for prepared in several])
+        whole = [_pieces(prepared, metadata) for prepared in several]
+        tokens = tokenize_many(tokenizers, metadata, [signals for pieces in whole for signals in pieces.signals])
         embedded = iter(
             embed_many(
                 model,
@@ -187,12 +202,28 @@ class HypnosEncoder:
                 average=self.options.modalities == "mean",
             )
         )
+        rows = iter([found if isinstance(found, DataError) else next(embedded) for found in tokens])
+        step_s = metadata.modalities[0].token_duration_sec
         return [
-            RecordingError(prepared.recording, str(found))
-            if isinstance(found, DataError)
-            else Embedding(next(embedded), 0.0, step_s, prepared.channels, prepared.skipped)
-            for prepared, found in zip(several, tokens, strict=True)
+            self._outcome(prepared, pieces, [next(rows) for _ in pieces.signals], step_s)
+            for prepared, pieces in zip(several, whole, strict=True)
         ]
+
+    def _outcome(
+        self,
+        prepared: Prepared,
+        pieces: Pieces,
+        embedded: Sequence[Mapping[str, NDArray[np.float16]] | DataError],
+        step_s: float,
+    ) -> Embedding | RecordingError:
+        """What one recording gets, from what each of its pieces got."""
+        good = [found for found in embedded if not isinstance(found, DataError)]
+        bad = [str(found) for found in embedded if isinstance(found, DataError)]
+        if bad or not good:
+            reason = bad[0] if bad else "its gaps leave no stretch that is long enough to be embedded"
+            return RecordingError(prepared.recording, reason)
+        names = ["mean"] if self.options.modalities == "mean" else list(prepared.arrays)
+        return Embedding(join(pieces, good, names), 0.0, step_s, prepared.channels, prepared.skipped)
 
     @cached_property
     def _bundle(self) -> Path:
@@ -258,6 +289,20 @@ class HypnosUntrained(HypnosEncoder):
 
 def _channels(metadata: ModelMetadata) -> list[str]:
     return list(dict.fromkeys(modality.channels[0] for modality in metadata.modalities))
+
+
+def _hops(metadata: ModelMetadata) -> dict[str, int]:
+    """Samples per row of each modality."""
+    return {m.name: int(m.sample_rate * m.token_duration_sec) for m in metadata.modalities}
+
+
+def _pieces(prepared: Prepared, metadata: ModelMetadata) -> Pieces:
+    from hypnos_bench.hypnos.preprocess import MIN_SECONDS
+    from hypnos_bench.hypnos.tokenizer import token_count
+
+    hops = _hops(metadata)
+    n_rows = min(token_count(len(array), hops[name]) for name, array in prepared.arrays.items())
+    return cut(prepared.arrays, hops, n_rows, math.ceil(MIN_SECONDS / metadata.modalities[0].token_duration_sec))
 
 
 def _state(path: Path) -> tuple[int, int]:

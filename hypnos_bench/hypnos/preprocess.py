@@ -2,12 +2,16 @@
 
 Per channel: resample, band-pass, notch, z-score, compression. Step by step and to the last bit as the published
 package ``hypnos`` does it. The default path is causal, apart from the start values of the z-score.
+
+Where samples are missing (NaN), a line bridges them, so that no filter spreads them. Seconds of which more than a tenth
+is missing take no part in the z-score, which waits for the signal to come back, and are NaN in the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +20,8 @@ from numpy.typing import NDArray
 
 from hypnos_bench.errors import DataError
 from hypnos_bench.signals import filters
-from hypnos_bench.signals.base import Signal
+from hypnos_bench.signals.base import UNCALIBRATED, Channel, Derivation, Signal
+from hypnos_bench.signals.gaps import fill_gaps, missing_steps
 from hypnos_bench.signals.normalise import compress, ema_zscore, winsorised_zscore
 from hypnos_bench.signals.resample import resample
 
@@ -68,8 +73,8 @@ def min_rate_hz(channel: str) -> float:
 def check_channel(signal: Signal, min_rate_hz: float = 1.0) -> str | None:
     """Say in one line why a channel must not be embedded, or return ``None`` when nothing speaks against it.
 
-    A non-finite sample would spread over everything after it; a flat line carries nothing but would count as present;
-    below `min_rate_hz` (:func:`min_rate_hz`) the band that a model looks at is not in the signal.
+    An encoder that can deal with missing samples leaves them out before; a flat line carries nothing but would count
+    as present; below `min_rate_hz` (:func:`min_rate_hz`) the band that a model looks at is not in the signal.
     """
     values = signal.values
     if len(values) == 0:
@@ -86,6 +91,17 @@ def check_channel(signal: Signal, min_rate_hz: float = 1.0) -> str | None:
     if low == high:
         return f"{signal.source}: constant ({low:g}{' ' + signal.unit if signal.unit else ''}), not connected"
     return None
+
+
+def check_difference(derivation: Derivation, channels: Sequence[Channel]) -> str | None:
+    """Say in one line why two channels of a file must not be subtracted, or return ``None``.
+
+    Stored integers without calibration may stand for anything, also when both channels are such.
+    """
+    raw = [c.label for c in channels if c.label in (derivation.plus, derivation.minus) and c.unit == UNCALIBRATED]
+    if derivation.minus is None or not raw:
+        return None
+    return f"{derivation}: no difference can be taken, {' and '.join(map(repr, raw))} without calibration"
 
 
 def preprocess_channels(
@@ -113,7 +129,8 @@ def preprocess_channels(
     Returns
     -------
     dict of str to ndarray of float32, shape (n_samples,)
-        Per modality whose first channel is present, in the bundle's order, at the modality's rate.
+        Per modality whose first channel is present, in the bundle's order, at the modality's rate. NaN in whole
+        seconds where the signal was missing.
 
     Raises
     ------
@@ -181,6 +198,9 @@ def preprocess_edf(
         derivation = montage.get(modality.channels[0])
         if derivation is None:
             continue
+        reason = check_difference(derivation, file.channels())
+        if reason is not None:
+            raise DataError(f"{file.path.name}: {reason}")
         signal = _at_whole_hertz(file.read(derivation.plus))  # one channel in memory at a time
         if derivation.minus is not None:
             signal = difference(signal, _at_whole_hertz(file.read(derivation.minus)))
@@ -200,19 +220,37 @@ def _preprocess(
     if len(signal.values) == 0 or native_hz < 1:
         raise DataError(f"{signal.source}: {len(signal.values)} samples at {signal.rate_hz:g} Hz cannot be filtered")
     sections = filter_sections(modality, notch_hz)
-    values: NDArray[Any] = resample(signal.values, native_hz, rate_hz)
+    filled, gaps = fill_gaps(signal.values)
+    values: NDArray[Any] = resample(filled, native_hz, rate_hz)
+    missing = missing_steps(gaps, native_hz) if gaps.any() else None
     if causal:
         values = values.astype(np.float64)
         for sos in sections:
             values = filters.forward(sos, values)
-        return compress(ema_zscore(values, rate_hz, tau_s))
+        return _normalised(values, missing, rate_hz, partial(ema_zscore, rate_hz=rate_hz, tau_s=tau_s))
     for sos in sections:
         try:
             values = filters.zero_phase(sos, values)
         except ValueError as error:
             seconds = len(values) / rate_hz
             raise DataError(f"{signal.source}: {seconds:g} s are too short for the zero-phase filter") from error
-    return compress(winsorised_zscore(values))
+    return _normalised(values, missing, rate_hz, winsorised_zscore)
+
+
+def _normalised(
+    values: NDArray[Any],
+    missing: NDArray[np.bool_] | None,
+    rate_hz: int,
+    zscore: Callable[[NDArray[Any]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Z-score of what was recorded, as if it were one piece, and NaN in the seconds that are missing."""
+    if missing is None:
+        return compress(zscore(values))
+    known = ~missing[np.minimum(np.arange(len(values)) // rate_hz, len(missing) - 1)]
+    out = np.full(len(values), np.nan, dtype=np.float32)
+    if known.any():
+        out[known] = compress(zscore(values[known]))
+    return out
 
 
 def filter_sections(modality: ModalityLike, notch_hz: float) -> list[NDArray[np.float64]]:

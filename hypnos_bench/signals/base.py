@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import time
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+UNCALIBRATED = "uncalibrated"
+"""Unit of a channel whose file does not say what its stored integers mean: it has a shape, but no amplitude."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,10 @@ class Signal:
     Parameters
     ----------
     values : ndarray of float64, shape (n_samples,)
+        Sample i was taken i / `rate_hz` seconds after the first one; NaN where nothing was recorded.
     rate_hz : float
     unit : str
-        As the file states it (``uV``, ``mV``, ``V``, blank).
+        As the file states it (``uV``, ``mV``, ``V``, blank), or `UNCALIBRATED`.
     source : str
         How it was made, in the file's own labels: ``"C3 - A2"`` or ``"EEG(sec)"``.
     """
@@ -69,7 +75,22 @@ class SignalFile(Protocol):
         ...
 
     def duration_s(self) -> float:
-        """Length of the recording in seconds."""
+        """Length of the recording in seconds, pauses included."""
+        ...
+
+    def start_clock(self) -> time | None:
+        """Time of day of the first sample, or ``None`` when the file does not say."""
+        ...
+
+    def repairs(self) -> tuple[str, ...]:
+        """One line per thing in the header that was not as the standard wants it, and how it was read.
+
+        Empty for a clean file. Raises as `channels`.
+        """
+        ...
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Label to reason, for channels whose values cannot be given: `read` refuses them. Raises as `channels`."""
         ...
 
     def read(self, label: str) -> Signal:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from hypnos_bench.errors import DataError, UsageError
 from hypnos_bench.registry import did_you_mean
-from hypnos_bench.signals.base import Derivation, Signal
+from hypnos_bench.signals.base import UNCALIBRATED, Derivation, Signal
 from hypnos_bench.signals.resample import polyphase
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -110,9 +110,11 @@ def difference(plus: Signal, minus: Signal) -> Signal:
     Raises
     ------
     DataError
-        When either is sampled below 1 Hz.
+        When either is sampled below 1 Hz, or holds stored integers without calibration.
     """
     source = f"{plus.source} - {minus.source}"
+    if UNCALIBRATED in (plus.unit, minus.unit):
+        raise DataError(f"{source}: no difference can be taken of channels without calibration")
     if plus.rate_hz < 1 or minus.rate_hz < 1:
         raise DataError(f"{source}: sampled at {plus.rate_hz:g} and {minus.rate_hz:g} Hz; both must be at least 1 Hz")
     other = polyphase(minus.values, minus.rate_hz, plus.rate_hz)

@@ -1,63 +1,35 @@
 """The fixed ASCII header of EDF and BDF, parsed without touching samples, and checked against the file's size.
 
-Sources: Kemp et al. 1992 (EDF), Kemp and Olivan 2003 (EDF+), BioSemi (BDF).
+What is only written badly is repaired, with a line for each repair; what contradicts itself is refused. Sources: Kemp
+et al. 1992 (EDF), Kemp and Olivan 2003 (EDF+), BioSemi (BDF).
 """
 
 from __future__ import annotations
 
-import math
-import os
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import time
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from hypnos_bench.errors import RecordingError
-from hypnos_bench.signals.labels import unique_labels
+from hypnos_bench.signals.edf_channels import MAX_RATE_HZ, EdfChannel, Refuse, parse_channels, unused_fields, whole
+from hypnos_bench.signals.edf_fields import FieldReader
 
-_VERSIONS = {b"0       ": 2, b"\xffBIOSEMI": 3}  # bytes per sample
-_ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
-_NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?")
-# Name and width of what is stored per channel, one property of all channels after the other.
-_FIELDS = (
-    ("label", 16),
-    ("transducer", 80),
-    ("unit", 8),
-    ("physical minimum", 8),
-    ("physical maximum", 8),
-    ("digital minimum", 8),
-    ("digital maximum", 8),
-    ("prefilter", 80),
-    ("samples per record", 8),
-    ("reserved", 32),
-)
-
-
-@dataclass(frozen=True)
-class EdfChannel:
-    """One channel's header entry.
-
-    Parameters
-    ----------
-    label : str
-        Unique in the file, see `unique_labels`.
-    offset, per_record : int
-        First byte inside a data record, and samples per record.
-    scale, zero : float
-        Physical value = scale * (zero + stored integer).
-    fault : str or None
-        Why no physical value can be given, although the rest of the file can be read.
-    """
-
-    label: str
-    unit: str
-    offset: int
-    per_record: int
-    scale: float
-    zero: float
-    fault: str | None = None
+_VERSIONS = {b"0       ": 2, b"0\0\0\0\0\0\0\0": 2, b"\xffBIOSEMI": 3}  # bytes per sample
+_MAX_RECORD_S = 7 * 86400.0
+# Name, first and last byte of what is stored once per file.
+_FIXED = {
+    "patient": (8, 88),
+    "recording": (88, 168),
+    "start date": (168, 176),
+    "start time": (176, 184),
+    "header length": (184, 192),
+    "reserved": (192, 236),
+    "number of data records": (236, 244),
+    "duration of a data record": (244, 252),
+    "number of signals": (252, 256),
+}
 
 
 @dataclass(frozen=True)
@@ -70,13 +42,18 @@ class EdfHeader:
         ``"C"`` or ``"D"`` for continuous and discontinuous EDF+, blank for plain EDF.
     start : time or None
         Time of day, ``None`` when the field is not a time. The date is not kept: cohorts blank it.
+    recording : str
+        Free text; in EDF+ start date, codes of investigation and investigator, equipment.
     sample_bytes : int
         2 in EDF, 3 in BDF.
     channels, annotations : tuple of EdfChannel
+    repairs : tuple of str
+        One line per thing that was not as the standard wants it, and how it was read.
     """
 
     plus: str
     start: time | None
+    recording: str
     header_bytes: int
     n_records: int
     record_s: float
@@ -84,6 +61,17 @@ class EdfHeader:
     sample_bytes: int
     channels: tuple[EdfChannel, ...]
     annotations: tuple[EdfChannel, ...]
+    repairs: tuple[str, ...]
+
+
+class _Raw(NamedTuple):
+    """Header bytes as they stand in the file."""
+
+    size: int
+    sample_bytes: int
+    n_signals: int
+    fixed: bytes
+    per_channel: bytes
 
 
 def read_header(path: Path) -> EdfHeader:
@@ -93,12 +81,44 @@ def read_header(path: Path) -> EdfHeader:
     ------
     RecordingError
         Not an EDF, empty, truncated, or a header that contradicts itself or the file's length. Bytes after the last
-        data record are ignored as long as they are fewer than a record: some writers pad their files.
+        data record are left out, with a line that says so, as long as they are fewer than a record: some writers pad
+        their files. A file that was never closed (-1 data records) is read when it holds whole records only.
     """
 
     def refuse(reason: str) -> NoReturn:
         raise RecordingError(path.name, reason)
 
+    fields = FieldReader()
+    raw = _read_raw(path, fields, refuse)
+    fixed = {name: raw.fixed[first:last] for name, (first, last) in _FIXED.items()}
+    channels, annotations, record_bytes = parse_channels(
+        fields, raw.per_channel, raw.n_signals, raw.sample_bytes, refuse
+    )
+    record_s = _record_s(fields, fixed["duration of a data record"], channels, refuse)
+    stated = whole(fields, fixed["number of data records"], "number of data records", refuse)
+    data_bytes = raw.size - len(raw.fixed) - len(raw.per_channel)
+    n_records = _checked_length(fields, stated, record_s, record_bytes, data_bytes, refuse)
+    plus = _plus(fields, fixed["reserved"], annotations)
+    fields.start_date(fixed["start date"])
+    start = fields.start_time(fixed["start time"])
+    unused = {name: fixed[name] for name in ("patient", "recording")} | unused_fields(raw.per_channel, raw.n_signals)
+    _note_unused(fields, unused)
+    return EdfHeader(
+        plus=plus,
+        start=start,
+        recording=fixed["recording"].decode("latin-1").strip("\x00 "),
+        header_bytes=len(raw.fixed) + len(raw.per_channel),
+        n_records=n_records,
+        record_s=record_s,
+        record_bytes=record_bytes,
+        sample_bytes=raw.sample_bytes,
+        channels=channels,
+        annotations=annotations,
+        repairs=fields.repairs,
+    )
+
+
+def _read_raw(path: Path, fields: FieldReader, refuse: Refuse) -> _Raw:
     try:
         size = path.stat().st_size
         with path.open("rb") as f:
@@ -108,7 +128,9 @@ def read_header(path: Path) -> EdfHeader:
                 refuse("the file is empty; fetch it again")
             if sample_bytes is None or len(fixed) < 256:
                 refuse("not an EDF or BDF file (it does not begin with an EDF header)")
-            n_signals = _whole(fixed[252:256], "number of signals", refuse)
+            fields.raw(fixed[:8], "version")
+            first, last = _FIXED["number of signals"]
+            n_signals = whole(fields, fixed[first:last], "number of signals", refuse)
             header_bytes = 256 * (1 + n_signals)
             if n_signals < 1:
                 refuse("the header lists no signals")
@@ -117,135 +139,66 @@ def read_header(path: Path) -> EdfHeader:
             per_channel = f.read(header_bytes - 256)
     except OSError as error:
         raise RecordingError(path.name, f"cannot be opened ({error.strerror})") from error
-    if _whole(fixed[184:192], "header length", refuse) != header_bytes:
-        refuse(f"the header gives its own length as {_text(fixed[184:192])!r} bytes, its signals need {header_bytes}")
-
-    channels, annotations, record_bytes = _parse_channels(per_channel, n_signals, sample_bytes, refuse)
-    record_s = _number(fixed[244:252])
-    if record_s is None or record_s < 0 or (record_s == 0 and channels):
-        refuse(f"data records last {_text(fixed[244:252])!r} s according to the header; that is not a duration")
-    n_records = _whole(fixed[236:244], "number of data records", refuse)
-    _check_length(n_records, record_s, record_bytes, size - header_bytes, refuse)
-    reserved = _text(fixed[192:236])
-    return EdfHeader(
-        plus=reserved[4] if reserved[:5] in ("EDF+C", "EDF+D", "BDF+C", "BDF+D") else "",
-        start=_time_of_day(_text(fixed[176:184])),
-        header_bytes=header_bytes,
-        n_records=n_records,
-        record_s=record_s,
-        record_bytes=record_bytes,
-        sample_bytes=sample_bytes,
-        channels=channels,
-        annotations=annotations,
-    )
+    if len(per_channel) < header_bytes - 256:
+        refuse("became shorter while it was read; fetch it again")
+    first, last = _FIXED["header length"]
+    stated = whole(fields, fixed[first:last], "header length", refuse)
+    if stated != header_bytes:
+        refuse(f"the header gives its own length as '{stated}' bytes, its signals need {header_bytes}")
+    return _Raw(size, sample_bytes, n_signals, fixed, per_channel)
 
 
-def _check_length(
-    n_records: int, record_s: float, record_bytes: int, data_bytes: int, refuse: Callable[[str], NoReturn]
-) -> None:
-    held = data_bytes // record_bytes
+def _plus(fields: FieldReader, raw: bytes, annotations: Sequence[EdfChannel]) -> str:
+    """``"C"`` or ``"D"`` of EDF+ and BDF+, blank otherwise."""
+    reserved = fields.ascii(raw, "reserved field")
+    if reserved[:5] in ("EDF+C", "EDF+D", "BDF+C", "BDF+D"):
+        return reserved[4]
+    for channel in annotations:
+        fields.note(f"the reserved field does not say EDF+: the channel {channel.label!r} is left out")
+    return ""
+
+
+def _record_s(fields: FieldReader, raw: bytes, channels: Sequence[EdfChannel], refuse: Refuse) -> float:
+    """Duration of a data record; 0 is for files of annotations only."""
+    record_s = fields.number(raw, "duration of a data record")
+    if record_s is None or not 0 <= record_s <= _MAX_RECORD_S or (record_s == 0 and channels):
+        text = fields.ascii(raw, "duration of a data record")
+        refuse(f"data records last {text!r} s according to the header; that is not a duration")
+    for channel in channels:
+        if channel.per_record > MAX_RATE_HZ * record_s:
+            refuse(f"channel {channel.label!r}: {channel.per_record} samples in {record_s:g} s; the header is damaged")
+    return record_s
+
+
+def _checked_length(
+    fields: FieldReader, n_records: int, record_s: float, record_bytes: int, data_bytes: int, refuse: Refuse
+) -> int:
+    """Number of data records, after comparing what the header says with what the file holds."""
+    held, surplus = divmod(data_bytes, record_bytes)
     if n_records == 0:
         refuse("the header says zero data records: nothing was recorded, or the header was never completed")
     if n_records < 0:
-        refuse(f"the header says {n_records} data records (recording never closed); the file has room for {held}")
+        never_closed = f"the header says {n_records} data records (recording never closed)"
+        if n_records != -1 or not held:
+            refuse(f"{never_closed}; the file has room for {held}")
+        if surplus:
+            refuse(f"{never_closed}; the file holds {held} and a part of another: it was cut off, fetch it again")
+        fields.note(f"{never_closed}: the {held} that the file holds are read")
+        return held
     if held < n_records:
         missing_s = (n_records - held) * record_s
         refuse(f"truncated: {held} of {n_records} data records are there, {missing_s:g} s missing; fetch it again")
     if held > n_records:
         refuse(f"the header says {n_records} data records, the file holds {held}; one of them is wrong")
-
-
-def _parse_channels(
-    raw: bytes, n_signals: int, sample_bytes: int, refuse: Callable[[str], NoReturn]
-) -> tuple[tuple[EdfChannel, ...], tuple[EdfChannel, ...], int]:
-    """Channels, annotation channels, and bytes per data record."""
-    columns: dict[str, list[bytes]] = {}
-    at = 0
-    for name, width in _FIELDS:
-        columns[name] = [raw[at + i * width : at + (i + 1) * width] for i in range(n_signals)]
-        at += width * n_signals
-    labels = [_text(label) for label in columns["label"]]
-    names = iter(unique_labels(label for label in labels if label not in _ANNOTATIONS))
-    channels: list[EdfChannel] = []
-    annotations: list[EdfChannel] = []
-    offset = 0
-    for i, label in enumerate(labels):
-        per_record = _whole(columns["samples per record"][i], f"samples per record of {label!r}", refuse)
-        if per_record < 1:
-            refuse(f"channel {label!r}: {per_record} samples per data record; the header is damaged")
-        scale, zero, fault = _calibration({name: column[i] for name, column in columns.items()})
-        is_annotation = label in _ANNOTATIONS
-        channel = EdfChannel(
-            label=label if is_annotation else next(names),
-            unit=_text(columns["unit"][i]),
-            offset=offset,
-            per_record=per_record,
-            scale=scale,
-            zero=zero,
-            fault=fault,
+    if surplus:
+        fields.note(
+            f"{surplus} byte{'s' if surplus > 1 else ''} after the last data record, less than another one: left out"
         )
-        (annotations if is_annotation else channels).append(channel)
-        offset += per_record * sample_bytes
-    return tuple(channels), tuple(annotations), offset
+    return n_records
 
 
-def _calibration(fields: dict[str, bytes]) -> tuple[float, float, str | None]:
-    """Scale and zero, or why there are none. Maximum below minimum is allowed: the signal is then inverted."""
-    limits = {}
-    for name in ("physical minimum", "physical maximum", "digital minimum", "digital maximum"):
-        value = _number(fields[name])
-        if value is None:
-            return math.nan, math.nan, f"its {name} is {_text(fields[name])!r}, not a number"
-        limits[name] = value
-    low, high = limits["physical minimum"], limits["physical maximum"]
-    digital_low, digital_high = limits["digital minimum"], limits["digital maximum"]
-    if digital_high <= digital_low:
-        return math.nan, math.nan, f"its digital range is {digital_low:g} to {digital_high:g}"
-    if low == high:
-        return math.nan, math.nan, f"it has no calibration: physical minimum and maximum are both {low:g}"
-    scale = (high - low) / (digital_high - digital_low)
-    return scale, high / scale - digital_high, None
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("latin-1").strip("\x00 ")
-
-
-def _whole(raw: bytes, what: str, refuse: Callable[[str], NoReturn]) -> int:
-    text = _text(raw)
-    if not re.fullmatch(r"[+-]?\d+", text, re.ASCII):
-        refuse(f"the header's {what} is {text!r}, not a whole number; the file is damaged or not an EDF")
-    return int(text)
-
-
-def _number(raw: bytes) -> float | None:
-    """Decimal field. Whole part and fraction are summed, as EDFlib does it, so that values agree to the last bit."""
-    text = _text(raw)
-    match = _NUMBER.fullmatch(text)
-    if match and text.isascii() and (match[2] or match[3]):
-        value = int(match[2] or 0) + int(match[3] or 0) / 10.0 ** len(match[3] or "")
-        return -value if match[1] == "-" else value
-    if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", text, re.ASCII) and math.isfinite(float(text)):
-        return float(text)
-    return None
-
-
-def _time_of_day(text: str) -> time | None:
-    match = re.fullmatch(r"(\d\d)[.:](\d\d)[.:](\d\d)", text, re.ASCII)
-    if match is None or int(match[1]) > 23 or int(match[2]) > 59 or int(match[3]) > 59:
-        return None
-    return time(int(match[1]), int(match[2]), int(match[3]))
-
-
-def pread_record_range(path: Path, header: EdfHeader, first: int, stop: int) -> bytes:
-    """Bytes of data records `first` to `stop`. Raises ``RecordingError`` when the file ends early."""
-    want = (stop - first) * header.record_bytes
-    try:
-        with path.open("rb") as f:
-            f.seek(header.header_bytes + first * header.record_bytes, os.SEEK_SET)
-            data = f.read(want)
-    except OSError as error:
-        raise RecordingError(path.name, f"cannot be read ({error.strerror})") from error
-    if len(data) < want:
-        raise RecordingError(path.name, "became shorter while it was read; fetch it again")
-    return data
+def _note_unused(fields: FieldReader, unused: dict[str, bytes]) -> None:
+    """Say where fields that nothing depends on are not ASCII. What stands in them, a name perhaps, is not repeated."""
+    odd = [name for name, field in unused.items() if not fields.raw(field, name).isascii()]
+    if odd:
+        fields.note(f"not ASCII, and not used: {', '.join(odd[:3])}{f' and {len(odd) - 3} more' if odd[3:] else ''}")

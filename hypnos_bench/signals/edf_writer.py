@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +42,9 @@ def write_edf(
     start: datetime = datetime(1985, 1, 1, 22, 0, 0),
     annotations: Sequence[tuple[float, float, str]] = (),
     recording: str = "X X X",
+    record_starts_s: Sequence[float] | None = None,
 ) -> None:
-    """Write an EDF file, or EDF+ (continuous) when there are annotations.
+    """Write an EDF file, or EDF+ when there are annotations or pauses.
 
     Parameters
     ----------
@@ -57,6 +59,9 @@ def write_edf(
         Seconds from `start`. A duration of 0 is written as none.
     recording : str
         Investigation, investigator and equipment, as EDF+ wants them in the header: three words, "X" for unknown.
+    record_starts_s : sequence of float, optional
+        Where every data record begins, in seconds from `start`, to the microsecond: the file becomes discontinuous
+        (EDF+D). The values hold no samples for the pauses.
 
     Raises
     ------
@@ -78,11 +83,17 @@ def write_edf(
         raise DataError(f"{path.name}: recording {recording!r} must be three short ASCII words, 'X' for unknown")
     columns = [_column(path.name, record_s, *channel) for channel in channels]
     n_records = _n_records(path.name, columns)
-    tals = _annotation_records(annotations, n_records, record_s) if annotations else None
+    tals = None
+    if annotations or record_starts_s is not None:
+        starts_s = [r * record_s for r in range(n_records)] if record_starts_s is None else record_starts_s
+        if len(starts_s) != n_records or any(b - a < record_s - 1e-6 for a, b in pairwise(starts_s)):
+            raise DataError(f"{path.name}: {len(starts_s)} starts for {n_records} records of {record_s} s, in order")
+        tals = _annotation_records(annotations, starts_s)
+    plus = "" if tals is None else "EDF+C" if record_starts_s is None else "EDF+D"
 
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as f:
-        f.write(_header(path.name, columns, start, recording, n_records, record_s if columns else 0, tals))
+        f.write(_header(path.name, columns, start, recording, n_records, record_s if columns else 0, tals, plus))
         for first in range(0, n_records, _BLOCK_RECORDS):
             f.write(_records(columns, first, min(first + _BLOCK_RECORDS, n_records), tals).data)
     partial.replace(path)
@@ -153,19 +164,19 @@ def _records(columns: Sequence[_Column], first: int, stop: int, tals: Sequence[b
     return out
 
 
-def _annotation_records(annotations: Sequence[tuple[float, float, str]], n_records: int, record_s: int) -> list[bytes]:
+def _annotation_records(annotations: Sequence[tuple[float, float, str]], starts_s: Sequence[float]) -> list[bytes]:
     """Annotation bytes of every record, all equally long: first the record's own start, then a share of the list.
 
     The standard lets an annotation lie in any record, so they are spread evenly to keep records small.
     """
     ordered = sorted(annotations, key=lambda a: a[0])
-    records = [f"+{r * record_s}\x14\x14\x00".encode() for r in range(n_records)]
+    records = [f"{'' if start_s < 0 else '+'}{_number(start_s)}\x14\x14\x00".encode() for start_s in starts_s]
     for i, (start_s, duration_s, text) in enumerate(ordered):
         if any(c in text for c in "\x00\x14\x15") or not text:
             raise DataError(f"annotation {text!r} at {start_s} s is empty or holds a control character")
         duration = f"\x15{_number(duration_s)}" if duration_s > 0 else ""
         sign = "" if start_s < 0 else "+"
-        records[i * n_records // len(ordered)] += f"{sign}{_number(start_s)}{duration}\x14{text}\x14\x00".encode()
+        records[i * len(records) // len(ordered)] += f"{sign}{_number(start_s)}{duration}\x14{text}\x14\x00".encode()
     width = max(map(len, records))
     width += width % 2
     return [r.ljust(width, b"\x00") for r in records]
@@ -184,6 +195,7 @@ def _header(
     n_records: int,
     record_s: int,
     tals: Sequence[bytes] | None,
+    plus: str,
 ) -> bytes:
     """Fixed ASCII header: 256 bytes for the file, 256 for every channel."""
     rows: list[tuple[str, str, str, str, str, int]] = [
@@ -199,7 +211,7 @@ def _header(
         (f"{start.day:02d}.{start.month:02d}.{start.year % 100:02d}", 8),
         (f"{start.hour:02d}.{start.minute:02d}.{start.second:02d}", 8),
         (256 * (1 + len(rows)), 8),
-        ("EDF+C" if tals else "", 44),
+        (plus, 44),
         (n_records, 8),
         (record_s, 8),
         (len(rows), 4),

@@ -1,8 +1,10 @@
-"""PhysioNet WFDB records and annotations, through the optional ``wfdb`` package."""
+"""PhysioNet WFDB records, through the optional ``wfdb`` package."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from datetime import time
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -118,9 +120,51 @@ class WfdbFile:
             for label, unit, spf in zip(labels, h.units, h.samps_per_frame, strict=True)
         )
 
+    @property
+    def frames(self) -> tuple[float, int]:
+        """Frames per second and their number: what annotations count in, whatever the rate of a channel."""
+        return float(self._header.fs), self._n_frames
+
     def duration_s(self) -> float:
         """Length of the recording in seconds."""
         return self._n_frames / float(self._header.fs) if self._header.n_sig else 0.0
+
+    def start_clock(self) -> time | None:
+        """Time of day of the first sample, or ``None`` when the header does not say."""
+        base_time: time | None = self._header.base_time
+        return base_time
+
+    def repairs(self) -> tuple[str, ...]:
+        """What the header leaves open or repeats, and how it was read.
+
+        Raises
+        ------
+        RecordingError
+            As `channels`.
+        """
+        h = self._header
+        lines = []
+        if h.n_sig and not h.sig_len:
+            lines.append(f"the header gives no length: {self._n_frames} frames, from the size of {h.file_name[0]}")
+        names = [(name or "").strip() for name in h.sig_name or ()]
+        for i, (name, label) in enumerate(zip(names, unique_labels(names), strict=True), start=1):
+            if name != label:
+                lines.append(f"the name of signal {i} is {f'{name!r} again' if name else 'blank'}: called {label!r}")
+        return tuple(lines)
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Channels whose signal file is shorter than the header says."""
+        h = self._header
+        reasons = {}
+        for channel, name, form in zip(self.channels(), h.file_name or (), h.fmt or (), strict=True):
+            if form in _SAMPLE_BYTES and (held := self._frames_held(name)) < self._n_frames:
+                reasons[channel.label] = self._truncated(name, held)
+        return reasons
+
+    def _truncated(self, name: str, held: int) -> str:
+        missing_s = (self._n_frames - held) / float(self._header.fs)
+        there = f"{held} of {self._n_frames} samples are there, {missing_s:g} s missing"
+        return f"{name} is truncated: {there}; fetch it again"
 
     def read(self, label: str) -> Signal:
         """Read one channel whole, in physical units; samples marked invalid are NaN.
@@ -138,12 +182,7 @@ class WfdbFile:
         h = self._header
         name = h.file_name[index]
         if h.fmt[index] in _SAMPLE_BYTES and (held := self._frames_held(name)) < self._n_frames:
-            missing_s = (self._n_frames - held) / float(h.fs)
-            raise RecordingError(
-                self._path.name,
-                f"{name} is truncated: {held} of {self._n_frames} samples are there, {missing_s:g} s missing; "
-                "fetch it again",
-            )
+            raise RecordingError(self._path.name, self._truncated(name, held))
         try:
             # Not smoothed: each channel stays at its own rate, as many samples per frame as it has.
             record = _wfdb().rdrecord(str(self._path.with_suffix("")), channels=[index], smooth_frames=False)
@@ -155,45 +194,6 @@ class WfdbFile:
                 self._path.name, f"channel {label!r} has {len(values)} samples, not {channels[index].n_samples}"
             )
         return Signal(values, channels[index].rate_hz, channels[index].unit, label)
-
-
-def read_wfdb_annotations(path_without_ext: str | Path, ext: str) -> list[tuple[int, str, str]]:
-    r"""Annotations of a record.
-
-    Parameters
-    ----------
-    path_without_ext : path
-        The record's path without extension.
-    ext : str
-        Annotator, the file's extension without the dot: ``"atr"``.
-
-    Returns
-    -------
-    list of (sample, symbol, aux_note)
-        In file order; notes are stripped of trailing ``\x00``.
-
-    Raises
-    ------
-    RecordingError
-        When the file is missing or malformed.
-    UsageError
-        When the ``wfdb`` package is not installed.
-    """
-    path = Path(f"{path_without_ext}.{ext}")
-    wfdb = _wfdb()
-    if not path.is_file():
-        raise RecordingError(path.name, f"no such annotation file; looked in {path.parent}")
-    try:
-        # The format ends with a zero word; wfdb would take a file that was cut off for a shorter one.
-        if path.read_bytes()[-2:] != b"\x00\x00":
-            raise RecordingError(path.name, "truncated: the end mark of WFDB annotations is missing; fetch it again")
-        annotation = wfdb.rdann(str(path_without_ext), ext)
-        return [
-            (int(sample), str(symbol), str(note).rstrip("\x00"))
-            for sample, symbol, note in zip(annotation.sample, annotation.symbol, annotation.aux_note, strict=True)
-        ]
-    except (OSError, *_MALFORMED) as error:
-        raise RecordingError(path.name, f"malformed WFDB annotations ({_brief(error)})") from error
 
 
 def _wfdb() -> ModuleType:

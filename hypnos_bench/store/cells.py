@@ -90,6 +90,8 @@ class SideFile:
     proba : ndarray of float16, shape (n, C), optional
     score : ndarray of float32, shape (n,), optional
         For binary tasks: the positive class's log-odds, at more precision than `proba`. One of both must be there.
+    share : ndarray of float32, shape (n,), optional
+        Of windows: the share that the positive class covers (the AF fraction).
     """
 
     recordings: Sequence[str]
@@ -100,6 +102,7 @@ class SideFile:
     y_pred: NDArray[np.int8]
     proba: NDArray[np.float16] | None = None
     score: NDArray[np.float32] | None = None
+    share: NDArray[np.float32] | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every array that is there, by field name."""
@@ -118,6 +121,7 @@ class SideFile:
             "y_pred": (np.int8, (n,)),
             "proba": (np.float16, (n, n_classes)),
             "score": (np.float32, (n,)),
+            "share": (np.float32, (n,)),
         }
         arrays = self.arrays()
         for name, array in arrays.items():
@@ -126,7 +130,7 @@ class SideFile:
                 return f"{name} is {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}"
         if "proba" not in arrays and "score" not in arrays:
             return "neither proba nor score is there"
-        if not all(np.isfinite(arrays[name]).all() for name in ("proba", "score") if name in arrays):
+        if not all(np.isfinite(arrays[name]).all() for name in ("proba", "score", "share") if name in arrays):
             return "scores hold NaN or infinity"
         count = self._count()
         if count is None or not np.array_equal(self.confusion, count):

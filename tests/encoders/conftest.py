@@ -28,6 +28,15 @@ class MemoryFile:
     def duration_s(self):
         return self.seconds
 
+    def start_clock(self):
+        return None
+
+    def repairs(self):
+        return ()
+
+    def unreadable(self):
+        return {}
+
     def read(self, label):
         rate, unit, values = self.signals[label]
         return Signal(np.asarray(values, np.float64), rate, unit, label)

@@ -289,7 +289,33 @@ def test_epochs_start_on_time_and_lie_inside(rate, n, length):
         assert frame[-1] < length
 
 
-def test_gaps_are_bridged():
-    filled, gaps = epochs.fill_gaps(np.array([1.0, np.nan, 3.0, np.inf]))
-    np.testing.assert_array_equal(filled, [1, 2, 3, 3])
-    np.testing.assert_array_equal(gaps, [False, True, False, True])
+@pytest.mark.parametrize("gap_s", [0.2, 1.0, 2.0])
+def test_an_interval_across_a_gap_is_none(gap_s):
+    """A steady heart of 66 per minute stays steady; the beats lost in the gap make no long interval."""
+    rate = 200
+    ecg = 1000 * np.maximum(0, np.cos(2 * np.pi * 1.1 * np.arange(120 * rate) / rate)) ** 60
+    clean = cardiac.cardiac_features(ecg, rate, 4)
+    ecg[round(45.4 * rate) : round((45.4 + gap_s) * rate)] = np.nan
+    out = cardiac.cardiac_features(ecg, rate, 4)
+    np.testing.assert_allclose(out[:, :5], clean[:, :5], atol=0.2)
+
+
+def test_a_gap_in_a_belt_is_no_apnea():
+    rate = 10
+    belt = np.sin(2 * np.pi * 0.25 * np.arange(600 * rate) / rate)
+    clean = breathing.breathing_features(belt, rate, 20)
+    belt[300 * rate : 420 * rate] = np.nan
+    out = breathing.breathing_features(belt, rate, 20)
+    assert np.flatnonzero(np.isnan(out).all(axis=1)).tolist() == list(range(9, 15))  # the epochs whose minute it cuts
+    kept = [*range(9), *range(15, 20)]
+    np.testing.assert_allclose(out[kept], clean[kept], atol=0.05)
+
+
+def test_belts_are_not_compared_in_a_gap():
+    rate = 10
+    belt = np.sin(2 * np.pi * 0.25 * np.arange(300 * rate) / rate)
+    other = belt.copy()
+    other[95 * rate : 100 * rate] = np.nan
+    out = breathing.effort_features(belt, other, rate, 10)[:, 0]
+    assert np.flatnonzero(np.isnan(out)).tolist() == [3]
+    np.testing.assert_allclose(np.delete(out, 3), 1, atol=0.02)

@@ -238,3 +238,50 @@ def test_a_channel_too_slow_for_its_band_is_refused():
     assert check_channel(slow) is None
     assert "sampled at 1 Hz, at least 32 Hz are needed" in check_channel(slow, min_rate_hz("C3"))
     assert check_channel(Signal(np.arange(600.0), 10.0, "", "ABD"), min_rate_hz("ABD")) is None
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_gap_stays_where_it_is(causal):
+    """A minute without samples: those seconds are NaN, and no filter carries them further."""
+    values = recorded(100, 600, 0)
+    clean = preprocess_channels({"C3": Signal(values, 100.0, "uV", "C3")}, METADATA, causal=causal)["eeg_c3"]
+    values[10050:16095] = np.nan
+    out = preprocess_channels({"C3": Signal(values, 100.0, "uV", "C3")}, METADATA, causal=causal)["eeg_c3"]
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(out)), np.arange(100 * 128, 161 * 128))
+    if causal:
+        np.testing.assert_array_equal(out[: 100 * 128], clean[: 100 * 128])
+    else:
+        assert np.corrcoef(out[: 95 * 128], clean[: 95 * 128])[0, 1] > 0.999
+    after = slice(165 * 128, None)
+    assert np.corrcoef(out[after], clean[after])[0, 1] > 0.99
+    # The z-score has waited: without that, a minute of silence would have blown it up.
+    assert np.std(out[after]) == pytest.approx(np.std(clean[after]), rel=0.25)
+
+
+def test_a_tenth_of_a_second_is_bridged():
+    values = recorded(128, 90, 0)
+    clean = preprocess_channels({"C3": Signal(values, 128.0, "uV", "C3")}, METADATA)["eeg_c3"]
+    values[70 * 128 : 70 * 128 + 12] = np.nan
+    out = preprocess_channels({"C3": Signal(values, 128.0, "uV", "C3")}, METADATA)["eeg_c3"]
+    assert np.isfinite(out).all()
+    np.testing.assert_array_equal(out[: 70 * 128], clean[: 70 * 128])
+    values[70 * 128 + 12] = np.nan
+    out = preprocess_channels({"C3": Signal(values, 128.0, "uV", "C3")}, METADATA)["eeg_c3"]
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(out)), np.arange(70 * 128, 71 * 128))
+
+
+def test_a_channel_without_any_sample_is_nan():
+    out = preprocess_channels({"C3": Signal(np.full(1280, np.nan), 128.0, "uV", "C3")}, METADATA)["eeg_c3"]
+    assert len(out) == 1280
+    assert np.isnan(out).all()
+
+
+def test_stored_integers_are_not_subtracted(tmp_path):
+    path = write(tmp_path / "night.edf", ("C3", 128), ("M2", 128))
+    raw = bytearray(path.read_bytes())
+    for at in (256 + 2 * 104 + 8, 256 + 2 * 112 + 8):  # both physical limits of the second channel
+        raw[at : at + 8] = b"0       "
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="night.edf: C3 - M2: no difference can be taken, 'M2' without calibration"):
+        preprocess_edf(path, METADATA)

@@ -29,6 +29,7 @@ def test_real_files_equal_edflib_to_the_last_bit(shared_data, name):
     with pyedflib.EdfReader(str(shared_data / name)) as f:
         assert [c.label for c in file.channels()] == f.getSignalLabels()
         assert file.duration_s() == f.file_duration
+        assert (file.repairs(), file.unreadable(), file.gaps()) == ((), {}, ())
         for i, channel in enumerate(file.channels()):
             signal = file.read(channel.label)
             assert signal.rate_hz == channel.rate_hz == f.getSampleFrequency(i)
@@ -48,10 +49,10 @@ def test_real_hypnogram(shared_data):
 
 
 def test_start_is_a_time_of_day(shared_data):
-    assert EdfFile(shared_data / "sleepedf-sc4001/short_psg.edf").start_time() == time(16, 13)
+    assert EdfFile(shared_data / "sleepedf-sc4001/short_psg.edf").start_clock() == time(16, 13)
     # The fraction is kept in the first annotation, +0.394531 s.
     subsecond = EdfFile(shared_data / "edf-edge-cases/pyedflib_test_subsecond.edf")
-    assert subsecond.start_time() == time(4, 5, 56, 394531)
+    assert subsecond.start_clock() == time(4, 5, 56, 394531)
 
 
 def test_edge_cases_that_edflib_refuses(shared_data):
@@ -63,8 +64,12 @@ def test_edge_cases_that_edflib_refuses(shared_data):
     peak_hz = np.argmax(spectrum) * sine.rate_hz / len(sine.values)
     assert peak_hz == pytest.approx(3, abs=0.1)
     assert np.abs(sine.values).max() == pytest.approx(5, abs=0.1)
-    with pytest.raises(RecordingError, match=r"not a time of day"):
-        file.start_time()
+    assert file.start_clock() is None
+    assert file.repairs() == (
+        "1 byte after the last data record, less than another one: left out",
+        "the start date is '42.00.00', not a date (dd.mm.yy): left out",
+        "the start time is '26.00.99', not a time of day (hh.mm.ss): the clock is unknown",
+    )
 
 
 @pytest.mark.parametrize("name", ["edfize_zero-data-records.edf", "edfize_invalid-date.edf"])
@@ -92,7 +97,7 @@ def patch(path, at, text, width):
 N_RECORDS, RECORD_S, RESERVED, DATE = (236, 8), (244, 8), (192, 44), (168, 8)
 LABEL_2 = (256 + 16, 16)
 UNIT_1 = (256 + 2 * 96, 8)
-PHYSICAL_MIN_2, PHYSICAL_MAX_2 = (256 + 2 * 104 + 8, 8), (256 + 2 * 112 + 8, 8)
+PHYSICAL_MIN_1 = (256 + 2 * 104, 8)
 DIGITAL_MIN_1, DIGITAL_MAX_1 = (256 + 2 * 120, 8), (256 + 2 * 128, 8)
 SAMPLES_1 = (256 + 2 * 216, 8)
 
@@ -106,7 +111,7 @@ def test_truncation_is_refused_and_measured(edf):
 @pytest.mark.parametrize(
     ("field", "text", "message"),
     [
-        (N_RECORDS, "-1", r"says -1 data records .* room for 10"),
+        (N_RECORDS, "-2", r"says -2 data records .* room for 10"),
         (N_RECORDS, "0", "zero data records"),
         (N_RECORDS, "11", "truncated: 10 of 11 data records are there, 1 s missing"),
         (N_RECORDS, "9", "says 9 data records, the file holds 10"),
@@ -116,7 +121,9 @@ def test_truncation_is_refused_and_measured(edf):
         (RECORD_S, "-1", "last '-1' s"),
         (RECORD_S, "nan", "last 'nan' s"),
         (SAMPLES_1, "0", "'C3': 0 samples per data record"),
-        (SAMPLES_1, "99999999", "truncated: 0 of 10"),
+        (SAMPLES_1, "99999", "truncated: 0 of 10"),
+        (SAMPLES_1, "99999999", "'C3': 99999999 samples in 1 s"),
+        (RECORD_S, "99999999", "last '99999999' s"),
         ((184, 8), "512", "gives its own length as '512' bytes, its signals need 768"),
         ((252, 4), "0", "lists no signals"),
         ((252, 4), "9999", "truncated: the header alone needs 2560000 bytes"),
@@ -147,30 +154,43 @@ def test_a_blanked_date_does_not_matter(edf):
     np.testing.assert_array_equal(EdfFile(edf).read("C3").values, before)
 
 
-def test_one_channel_without_calibration_does_not_spoil_the_others(edf):
-    before = EdfFile(edf).read("C3").values
-    for field in (PHYSICAL_MIN_2, PHYSICAL_MAX_2):
-        patch(edf, field[0], "0", field[1])
-    file = EdfFile(edf)
-    assert [c.label for c in file.channels()] == ["C3", "ECG"]
-    np.testing.assert_array_equal(file.read("C3").values, before)
-    with pytest.raises(DataError, match="channel 'ECG' cannot be used: it has no calibration") as error:
-        file.read("ECG")
-    assert not isinstance(error.value, RecordingError)  # the recording stays usable
-
-
 @pytest.mark.parametrize(
     ("field", "text", "message"),
     [
         (DIGITAL_MAX_1, "-32767", "digital range is -32767 to -32767"),
         (DIGITAL_MIN_1, "low", "digital minimum is 'low'"),
+        (DIGITAL_MAX_1, "32,767", "digital maximum is '32,767', not a whole number"),  # a comma between thousands
+        (PHYSICAL_MIN_1, "1e400", "physical minimum is '1e400', not a number"),
     ],
 )
 def test_channel_faults(edf, field, text, message):
     patch(edf, field[0], text, field[1])
-    with pytest.raises(DataError, match=message):
-        EdfFile(edf).read("C3")
-    assert len(EdfFile(edf).read("ECG").values) == 2000
+    file = EdfFile(edf)
+    with pytest.raises(DataError, match=message) as error:
+        file.read("C3")
+    assert not isinstance(error.value, RecordingError)  # the recording stays usable
+    assert list(file.unreadable()) == ["C3"]
+    assert len(file.read("ECG").values) == 2000
+
+
+def test_a_range_that_no_number_can_hold_is_a_channel_fault(edf):
+    patch(edf, PHYSICAL_MIN_1[0], "-1e308", 8)
+    patch(edf, PHYSICAL_MIN_1[0] + 16, "1e308", 8)
+    assert "range -1e+308 to 1e+308 cannot be computed with" in EdfFile(edf).unreadable()["C3"]
+
+
+def test_annotations_of_a_file_that_does_not_call_itself_edf_plus(shared_data):
+    """EDFlib takes that channel for a signal; text read as numbers is none."""
+    path = shared_data / "edf-edge-cases/pyedflib_test_legacy.edf"
+    file = EdfFile(path)
+    with pyedflib.EdfReader(str(path)) as f:
+        *labels, last = f.getSignalLabels()
+        assert last == "EDF Annotations"
+        assert [c.label for c in file.channels()] == labels
+        for i, label in enumerate(labels):
+            np.testing.assert_array_equal(file.read(label).values, f.readSignal(i))
+    assert read_edf_annotations(path) == []
+    assert file.repairs() == ("the reserved field does not say EDF+: the channel 'EDF Annotations' is left out",)
 
 
 def test_repeated_labels(edf):
@@ -249,17 +269,44 @@ def test_onsets_count_from_the_first_sample(edf_plus):
     raw = edf_plus.read_bytes()
     edf_plus.write_bytes(raw.replace(b"+0\x14\x14", b"+1\x14\x14", 1))
     assert [start for start, *_ in read_edf_annotations(edf_plus)] == [-1.0, 1.5]
-    assert EdfFile(edf_plus).start_time() == time(22, 0, 1)
+    assert EdfFile(edf_plus).start_clock() == time(22, 0, 1)
 
 
-def test_discontinuous_files(edf_plus):
+def test_a_clock_that_cannot_be_told_is_none(edf_plus):
     raw = edf_plus.read_bytes()
-    marked = raw.replace(b"EDF+C", b"EDF+D", 1)
-    edf_plus.write_bytes(marked)
-    assert len(EdfFile(edf_plus).read("C3").values) == 50  # marked so, but without a gap
-    edf_plus.write_bytes(marked.replace(b"+3\x14\x14", b"+7\x14\x14").replace(b"+4\x14\x14", b"+8\x14\x14"))
-    with pytest.raises(RecordingError, match=r"discontinuous \(EDF\+D\): 1 gaps, the largest 4 s after 3 s"):
-        EdfFile(edf_plus).channels()
+    edf_plus.write_bytes(raw.replace(b"+0\x14\x14", b"-1\x14\x14", 1))
+    assert EdfFile(edf_plus).start_clock() == time(21, 59, 59)
+    edf_plus.write_bytes(raw.replace(b"+0\x14\x14", b"x0\x14\x14", 1))
+    file = EdfFile(edf_plus)
+    assert file.start_clock() is None
+    edf_plus.unlink()
+    with pytest.raises(RecordingError, match="cannot be read"):
+        file.start_clock()
+
+
+def test_onsets_beyond_reason_are_malformed(edf_plus):
+    raw = edf_plus.read_bytes()
+    edf_plus.write_bytes(raw.replace(b"+2.5\x14", b"+9e9\x14"))
+    with pytest.raises(RecordingError, match="malformed annotation"):
+        read_edf_annotations(edf_plus)
+    write_edf(edf_plus, [("C3", 10, "uV", np.ones(50))], annotations=[(2e9, 0, "late")])
+    with pytest.raises(RecordingError, match="malformed annotation"):
+        read_edf_annotations(edf_plus)
+
+
+@pytest.mark.parametrize(
+    ("recording", "synthetic"),
+    [
+        ("synthetic X hypnos-bench", True),
+        ("synthetic_untrained X hypnos-bench", True),
+        ("X X hypnos-bench", False),
+        ("synthetic X X", False),
+        ("X X X", False),
+    ],
+)
+def test_generated_signals_are_told_from_recordings(tmp_path, recording, synthetic):
+    write_edf(tmp_path / "a.edf", [("C3", 10, "z", np.ones(50))], recording=recording)
+    assert EdfFile(tmp_path / "a.edf").is_synthetic is synthetic
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -276,9 +323,13 @@ def test_damaged_bytes_give_one_line_or_whole_channels(edf_plus, damage):
         file = EdfFile(edf_plus)
         read_edf_annotations(edf_plus)
         for channel in file.channels():
+            if channel.label in file.unreadable():
+                continue
             values = file.read(channel.label).values
             assert len(values) == channel.n_samples
-            assert np.isfinite(values).all()
+            assert np.isfinite(values).all()  # an EDF+C file has no pauses
+        assert all("\n" not in line for line in file.repairs())
+        file.start_clock()
     except DataError as error:
         refusal = str(error)
     finally:

@@ -1,12 +1,13 @@
 import pickle
 import shutil
 import sys
+from datetime import time
 
 import numpy as np
 import pytest
 
 from hypnos_bench.errors import RecordingError, UsageError
-from hypnos_bench.signals.wfdb_files import WfdbFile, read_wfdb_annotations
+from hypnos_bench.signals.wfdb_files import WfdbFile
 
 wfdb = pytest.importorskip("wfdb", reason="the optional wfdb package is not installed")
 
@@ -25,15 +26,6 @@ def test_real_records_equal_wfdb(shared_data, name):
         np.testing.assert_array_equal(signal.values, record.p_signal[:, i])
     assert file.comments == tuple(record.comments)
     assert all(path.is_file() for path in file.files)
-
-
-def test_rhythm_annotations(shared_data):
-    annotations = read_wfdb_annotations(shared_data / "cpsc2021-af/data_101_6", "atr")
-    assert [(symbol, note) for _, symbol, note in annotations if note][:2] == [("+", "(AFIB"), ("+", "(N")]
-    assert all(isinstance(sample, int) for sample, *_ in annotations)
-    mitdb = read_wfdb_annotations(shared_data / "ecg-non-af/mitdb/100", "atr")
-    assert mitdb[0] == (18, "+", "(N")  # stored with a trailing NUL
-    assert len(mitdb) == 2274  # as PhysioNet lists it
 
 
 @pytest.fixture
@@ -90,15 +82,11 @@ def test_missing_files(mitdb):
         WfdbFile(mitdb / "100-no-len.hea").channels()
     with pytest.raises(RecordingError, match="no such header"):
         WfdbFile(mitdb / "101.hea").channels()
-    with pytest.raises(RecordingError, match="no such annotation file"):
-        read_wfdb_annotations(mitdb / "100", "qrs")
 
 
-def test_annotations_cut_off_are_refused(mitdb):
-    atr = mitdb / "100.atr"
-    atr.write_bytes(atr.read_bytes()[:2001])
-    with pytest.raises(RecordingError, match="100.atr: truncated: the end mark"):
-        read_wfdb_annotations(mitdb / "100", "atr")
+def test_annotations_count_in_frames(mitdb):
+    file = WfdbFile(mitdb / "100.hea")
+    assert file.frames == (360.0, 650000)
 
 
 @pytest.mark.parametrize(
@@ -139,3 +127,25 @@ def test_without_the_package(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "wfdb", None)
     with pytest.raises(UsageError, match=r"pip install 'hypnos-bench\[wfdb\]'"):
         WfdbFile(tmp_path / "100.hea").channels()
+
+
+def test_the_clock_and_what_a_header_leaves_open(mitdb, shared_data):
+    """Most headers say no time; the length, and a second name, may have to be made up."""
+    assert WfdbFile(shared_data / "cinc2017-6/A00001.hea").start_clock() == time(5, 5, 15)
+    clean = WfdbFile(mitdb / "100.hea")
+    assert (clean.start_clock(), clean.repairs(), clean.unreadable()) == (None, (), {})
+    text = (mitdb / "100-no-len.hea").read_text().replace("V5", "MLII")
+    (mitdb / "100-no-len.hea").write_text(text)
+    file = WfdbFile(mitdb / "100-no-len.hea")
+    assert file.repairs() == (
+        "the header gives no length: 650000 frames, from the size of 100.dat",
+        "the name of signal 2 is 'MLII' again: called 'MLII#2'",
+    )
+
+
+def test_a_truncated_signal_file_is_told_without_reading_it(mitdb):
+    path = mitdb / "100.dat"
+    path.write_bytes(path.read_bytes()[: 360 * 3 * 10])
+    reasons = WfdbFile(mitdb / "100.hea").unreadable()
+    assert set(reasons) == {"MLII", "V5"}
+    assert reasons["V5"].startswith("100.dat is truncated: 3600 of 650000 samples are there")

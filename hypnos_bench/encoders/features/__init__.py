@@ -12,9 +12,9 @@ from hypnos_bench.cohorts.base import CANONICAL_CHANNELS, Recording, n_epochs
 from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
 from hypnos_bench.encoders.channels import nothing_usable, read_usable
 from hypnos_bench.encoders.features import breathing, cardiac, spectral
-from hypnos_bench.encoders.features.epochs import Floats, microvolts
+from hypnos_bench.encoders.features.epochs import Floats, gappy_epochs, microvolts
 from hypnos_bench.errors import RecordingError
-from hypnos_bench.signals.base import Signal
+from hypnos_bench.signals.base import UNCALIBRATED, Signal
 from hypnos_bench.spec import EPOCH_S
 
 
@@ -27,15 +27,25 @@ class Block:
     columns: tuple[str, ...]
     min_rate_hz: float
     compute: Callable[..., Floats]  # (values of each channel, rate_hz, n_epochs) -> (n_epochs, len(columns))
+    amplitudes: tuple[str, ...] = ()  # columns that mean nothing without calibration; the others have no unit
 
 
 BLOCKS = (
     *(
-        Block(channel, (channel,), spectral.SPECTRAL_NAMES, spectral.MIN_RATE_HZ, spectral.spectral_features)
+        Block(
+            *(channel, (channel,), spectral.SPECTRAL_NAMES, spectral.MIN_RATE_HZ, spectral.spectral_features),
+            amplitudes=spectral.SPECTRAL_AMPLITUDES,
+        )
         for channel in ("C3", "C4", "E1", "E2")
     ),
-    Block("EOG", ("E1", "E2"), spectral.EOG_NAMES, spectral.MIN_RATE_HZ, spectral.eog_features),
-    Block("Chin", ("Chin",), spectral.TONE_NAMES, spectral.MIN_RATE_HZ, spectral.tone_features),
+    Block(
+        *("EOG", ("E1", "E2"), spectral.EOG_NAMES, spectral.MIN_RATE_HZ, spectral.eog_features),
+        amplitudes=spectral.EOG_AMPLITUDES,
+    ),
+    Block(
+        *("Chin", ("Chin",), spectral.TONE_NAMES, spectral.MIN_RATE_HZ, spectral.tone_features),
+        amplitudes=spectral.TONE_NAMES,
+    ),
     Block("ECG", ("ECG",), cardiac.CARDIAC_NAMES, cardiac.MIN_RATE_HZ, cardiac.cardiac_features),
     *(
         Block(channel, (channel,), breathing.BREATHING_NAMES, breathing.MIN_RATE_HZ, breathing.breathing_features)
@@ -74,14 +84,15 @@ class FeaturesEncoder:
         self._card = EncoderCard(
             id="features",
             title=self.title,
-            version="1",
+            version="2",  # 2: gaps; channels without calibration
             step_s=EPOCH_S,
             window_s=None,
             causal=False,
             lag_rows=0,
             channels=CANONICAL_CHANNELS,
             missing="a missing channel gives zeros and 0 in its presence column; in single epochs where a feature is "
-            "undefined (flat, gaps, too few beats) it takes the recording's median and presence is 0",
+            "undefined (flat, gaps, too few beats) it takes the recording's median and presence is 0; an epoch in "
+            "which no channel was recorded is NaN; amplitudes of a channel without calibration count as undefined",
             settings={"context_epochs": CONTEXT_EPOCHS, "normalisation": "raw+robust-z+context", "bands": "0.5-30 Hz"},
             licence="MIT",
             note="Non-causal: the z-scores and their context use the whole recording.",
@@ -94,6 +105,8 @@ class FeaturesEncoder:
 
     def encode(self, recording: Recording) -> Embedding:
         """Compute the features, shape (n_epochs, len(FEATURE_NAMES)) float32 under ``"features"``.
+
+        A row is NaN as a whole when no channel was recorded in its epoch.
 
         Raises
         ------
@@ -111,6 +124,7 @@ class FeaturesEncoder:
                 del signals[block.name]
         raw: list[Floats] = []
         present: list[Floats] = []
+        usable = False
         for block in BLOCKS:
             values = _compute(block, signals, n)
             if values is None:
@@ -119,12 +133,14 @@ class FeaturesEncoder:
             else:
                 present.append(np.asarray(np.isfinite(values).all(axis=1), dtype=np.float64))
                 raw.append(values)
-        presence = np.stack(present, axis=1)
-        if not presence.any():
+                usable = usable or _defined_somewhere(values)
+        if not usable:
             raise nothing_usable(recording, skipped)
+        presence = np.stack(present, axis=1)
         base = np.concatenate(raw, axis=1)
         z, context = normalise(base)
         rows = np.concatenate([_fill(base), z, context, presence], axis=1).astype(np.float32)
+        rows[~presence.any(axis=1) & _unrecorded(signals, n)] = np.nan
         made_from = {name: signal.source for name, signal in signals.items()}
         return Embedding({"features": rows}, 0.0, EPOCH_S, made_from, skipped)
 
@@ -160,12 +176,29 @@ def _compute(block: Block, signals: Mapping[str, Signal], n: int) -> Floats | No
     rate = min(signals[channel].rate_hz for channel in block.channels)
     values = [_at_rate(channel, signals[channel], rate) for channel in block.channels]
     result = block.compute(*values, rate, n)
+    if any(signals[channel].unit == UNCALIBRATED for channel in block.channels):
+        result[:, [block.columns.index(name) for name in block.amplitudes]] = np.nan
     return result if np.isfinite(result).any() else None
+
+
+def _defined_somewhere(values: Floats) -> bool:
+    """Whether in some epoch all columns are defined that are defined at all."""
+    defined = np.isfinite(values)
+    return bool(defined[:, defined.any(axis=0)].all(axis=1).any())
+
+
+def _unrecorded(signals: Mapping[str, Signal], n: int) -> NDArray[np.bool_]:
+    """Epochs that every channel lacks, by a gap or beyond its end; shape (n,)."""
+    lacking = np.ones(n, dtype=np.bool_)
+    for signal in signals.values():
+        gappy = gappy_epochs(~np.isfinite(signal.values), signal.rate_hz, n)
+        lacking[: len(gappy)] &= gappy
+    return lacking
 
 
 def _at_rate(channel: str, signal: Signal, rate_hz: float) -> Floats:
     values: Floats = np.asarray(signal.values, dtype=np.float64)
-    if channel in _VOLTAGES:
+    if channel in _VOLTAGES and signal.unit != UNCALIBRATED:
         values = microvolts(values, signal.unit)
     if signal.rate_hz == rate_hz:
         return values

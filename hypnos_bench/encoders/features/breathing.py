@@ -7,8 +7,11 @@ gain, so depth is told relative to the recording's own median breath.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hypnos_bench.encoders.features.epochs import Floats, decimate, epoch_frames, events_per_epoch, fill_gaps
+from hypnos_bench.encoders.features.epochs import Floats, decimate, epoch_frames, events_per_epoch, gappy_epochs
+from hypnos_bench.signals.gaps import MAX_BRIDGED, fill_gaps
+from hypnos_bench.spec import EPOCH_S
 
 BREATHING_NAMES = ("rate_per_min", "rate_variation", "log_depth", "depth_variation", "breathing_share")
 EFFORT_NAMES = ("correlation",)
@@ -51,7 +54,8 @@ def breathing_features(values: Floats, rate_hz: float, n_epochs: int) -> Floats:
     Returns
     -------
     ndarray, shape (n_epochs, len(BREATHING_NAMES))
-        NaN with fewer than 3 breaths, except for the share, which then is 0 or small.
+        NaN with fewer than 3 breaths, except for the share, which then is 0 or small. NaN altogether where more than
+        a tenth of the minute is missing: a gap is no apnea.
     """
     out = np.full((n_epochs, len(BREATHING_NAMES)), np.nan)
     middles, lengths, depths = breaths(values, rate_hz)
@@ -59,7 +63,10 @@ def breathing_features(values: Floats, rate_hz: float, n_epochs: int) -> Floats:
         return out
     usual = np.median(depths)
     covered_epochs = len(epoch_frames(values, rate_hz, n_epochs))
+    gappy = _gappy_minutes(~np.isfinite(values), rate_hz, covered_epochs)
     for epoch, inside in enumerate(events_per_epoch(middles, covered_epochs, _MARGIN_S)):
+        if gappy[epoch]:
+            continue
         length, depth = lengths[inside], depths[inside]
         out[epoch, 4] = min(length.sum() / 60.0, 1.0)
         if len(length) >= 3:
@@ -78,10 +85,11 @@ def effort_features(abdomen: Floats, thorax: Floats, rate_hz: float, n_epochs: i
     Returns
     -------
     ndarray, shape (n_epochs, 1)
-        NaN where either belt is flat.
+        NaN where either belt is flat or gappy.
     """
     out = np.full((n_epochs, len(EFFORT_NAMES)), np.nan)
     n = min(len(abdomen), len(thorax))
+    gappy = gappy_epochs(~np.isfinite(abdomen[:n] + thorax[:n]), rate_hz, n_epochs)
     pair = [_band(belt[:n], rate_hz) for belt in (abdomen, thorax)]
     a, b = (epoch_frames(band, rate, n_epochs).astype(np.float64) for band, rate in pair)
     if len(a) == 0:
@@ -89,8 +97,18 @@ def effort_features(abdomen: Floats, thorax: Floats, rate_hz: float, n_epochs: i
     a, b = (side - side.mean(axis=1, keepdims=True) for side in (a, b))
     norms = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     usable = norms > 1e-9 * np.median(norms)
+    usable[: len(gappy)] &= ~gappy[: len(usable)]
     out[: len(a), 0] = np.where(usable, (a * b).sum(axis=1) / np.where(usable, norms, 1.0), np.nan)
     return out
+
+
+def _gappy_minutes(gaps: NDArray[np.bool_], rate_hz: float, n_epochs: int) -> NDArray[np.bool_]:
+    """Epochs of which, with the margin on both sides, more than a tenth is missing."""
+    edges_s = np.arange(n_epochs)[:, None] * EPOCH_S + np.array([-_MARGIN_S, EPOCH_S + _MARGIN_S])
+    edges = np.clip(np.rint(edges_s * rate_hz), 0, len(gaps)).astype(np.int64)
+    missing = np.concatenate([[0], np.cumsum(gaps)])
+    first, stop = edges.T
+    return np.asarray(missing[stop] - missing[first] > MAX_BRIDGED * (stop - first))
 
 
 def _band(values: Floats, rate_hz: float) -> tuple[Floats, float]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hypnos_bench.encoders.features.epochs import Floats, decimate, events_per_epoch, fill_gaps
+from hypnos_bench.encoders.features.epochs import Floats, decimate, events_per_epoch
+from hypnos_bench.signals.gaps import fill_gaps
 
 CARDIAC_NAMES = ("rate_bpm", "log_rmssd_ms", "log_sdnn_ms", "pnn50", "irregularity", "turning_points")
 MIN_RATE_HZ = 60.0
@@ -76,6 +77,10 @@ def cardiac_features(values: Floats, rate_hz: float, n_epochs: int) -> Floats:
     out = np.full((n_epochs, len(CARDIAC_NAMES)), np.nan)
     times = r_peaks(values, rate_hz)
     intervals, ends = np.diff(times), times[1:]
+    # A beat may have been lost in a gap: what spans one is no interval.
+    missing = np.concatenate([[0], np.cumsum(~np.isfinite(values))])
+    at = np.minimum(np.rint(times * rate_hz).astype(np.int64), len(values))
+    intervals = np.where(np.diff(missing[at]) > 0, np.nan, intervals)
     for epoch, beats in enumerate(events_per_epoch(ends, n_epochs)):
         rr = intervals[beats]
         valid = (rr >= _RR_LIMITS_S[0]) & (rr <= _RR_LIMITS_S[1])

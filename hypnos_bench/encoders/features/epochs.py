@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hypnos_bench.signals.gaps import MAX_BRIDGED
 from hypnos_bench.spec import EPOCH_S
 
 Floats = NDArray[np.float64]
@@ -15,20 +16,12 @@ _TO_MICROVOLT = {"v": 1e6, "mv": 1e3, "uv": 1.0, "nv": 1e-3}
 
 
 def microvolts(values: Floats, unit: str) -> Floats:
-    """Convert to µV by the file's own unit; an unknown unit (blank, arbitrary) is taken as it is."""
+    """Convert to µV by the file's own unit; an unknown unit (blank, arbitrary) is taken as it is.
+
+    Not for a channel without calibration: see `signals.base.UNCALIBRATED`.
+    """
     key = unit.strip().casefold().replace("\u00b5", "u").replace("\u03bc", "u")
     return values * _TO_MICROVOLT.get(key, 1.0)
-
-
-def fill_gaps(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Bridge NaN and infinity linearly, so that no filter spreads them; also return where they were."""
-    gaps = ~np.isfinite(values)
-    if not gaps.any():
-        return values, gaps
-    if gaps.all():
-        return np.zeros_like(values), gaps
-    index = np.arange(len(values))
-    return np.interp(index, index[~gaps], values[~gaps]), gaps
 
 
 def decimate(values: Floats, rate_hz: float, floor_hz: float) -> tuple[Floats, float]:
@@ -53,6 +46,11 @@ def epoch_frames(values: NDArray[Any], rate_hz: float, n_epochs: int) -> NDArray
         return np.empty((0, width), values.dtype)
     frames: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(values, width)[starts]
     return frames
+
+
+def gappy_epochs(gaps: NDArray[np.bool_], rate_hz: float, n_epochs: int) -> NDArray[np.bool_]:
+    """Whole epochs of which more than a tenth of the samples had to be bridged, shape (k,) as `epoch_frames`."""
+    return np.asarray(epoch_frames(gaps, rate_hz, n_epochs).mean(axis=1) > MAX_BRIDGED)
 
 
 def events_per_epoch(times_s: Floats, n_epochs: int, margin_s: float = 0.0) -> list[slice]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hypnos_bench.encoders.features.epochs import Floats, decimate, epoch_frames, fill_gaps
+from hypnos_bench.encoders.features.epochs import Floats, decimate, epoch_frames, gappy_epochs
+from hypnos_bench.signals.gaps import fill_gaps
 
 BANDS_HZ = {
     "delta": (0.5, 4.0),
@@ -35,11 +36,12 @@ SPECTRAL_NAMES = (
     "complexity",
     *(f"burst_{band}" for band in _BURST_BANDS),
 )
+SPECTRAL_AMPLITUDES = ("log_total",)
 EOG_NAMES = ("correlation", "log_rms", "log_range", "log_speed")
+EOG_AMPLITUDES = ("log_rms", "log_range", "log_speed")
 TONE_NAMES = ("log_rms", "log_low", "log_high")
 
 _TINY = 1e-12
-_MAX_GAP = 0.1  # share of an epoch's samples that may have been bridged
 
 
 def spectral_features(values_uv: Floats, rate_hz: float, n_epochs: int) -> Floats:
@@ -59,7 +61,7 @@ def spectral_features(values_uv: Floats, rate_hz: float, n_epochs: int) -> Float
     """
     out = np.full((n_epochs, len(SPECTRAL_NAMES)), np.nan)
     filled, gaps = fill_gaps(values_uv)
-    gappy = epoch_frames(gaps, rate_hz, n_epochs).mean(axis=1) > _MAX_GAP
+    gappy = gappy_epochs(gaps, rate_hz, n_epochs)
     values, rate = decimate(filled, rate_hz, 100.0)
     frames = epoch_frames(values, rate, n_epochs)
     if len(frames) == 0:
@@ -136,7 +138,7 @@ def eog_features(left_uv: Floats, right_uv: Floats, rate_hz: float, n_epochs: in
             np.log10(np.maximum(speed, 1e-6)),
         ]
     )
-    gappy = epoch_frames(gap, rate_hz, n_epochs).mean(axis=1) > _MAX_GAP
+    gappy = gappy_epochs(gap, rate_hz, n_epochs)
     values[norms <= _TINY] = np.nan
     values[: len(gappy)][gappy[: len(values)]] = np.nan
     out[: len(values)] = values
@@ -163,7 +165,7 @@ def tone_features(values_uv: Floats, rate_hz: float, n_epochs: int) -> Floats:
     low, high = np.percentile(rms, (10, 90), axis=1)
     levels = np.log10(np.maximum(np.column_stack([median, low, high]), 1e-6))
     levels[~((median > _TINY) & (median > 1e-6 * np.median(median)))] = np.nan
-    gappy = epoch_frames(gaps, rate_hz, n_epochs).mean(axis=1) > _MAX_GAP
+    gappy = gappy_epochs(gaps, rate_hz, n_epochs)
     levels[: len(gappy)][gappy[: len(levels)]] = np.nan
     out[: len(levels)] = levels
     return out
