@@ -25,7 +25,7 @@ class Registry:
     kind : str
         Word used in messages (``"encoder"``).
     builtin : mapping of str to str
-        Id to ``"module:object"``.
+        Id to ``"module:object"``, or to ``"module:function:word"`` for what the function makes of the word.
     group : str, optional
         Entry-point group through which other packages add to it.
     """
@@ -63,8 +63,9 @@ class Registry:
             raise UsageError(
                 f"unknown {self.kind} {name!r}.{did_you_mean(name, targets)} Known: {', '.join(sorted(targets))}"
             )
-        module, _, attribute = targets[name].partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+            module, attribute, *words = targets[name].split(":")
+            found = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
             raise UsageError(f"{self.kind} {name!r} points to {targets[name]}, which fails to load: {error}") from error
+        return found(*words) if words else found

@@ -5,22 +5,23 @@ There are no signals: the encoder ``precomputed`` reads X, this cohort reads y.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hypnos_bench.cohorts.annotations.runs import runs_of
 from hypnos_bench.cohorts.base import (
     STAGES,
     Cohort,
     CohortCard,
     CohortOptions,
-    Event,
     Exclusion,
     Recording,
-    RhythmSpan,
-    n_epochs,
+    Scoring,
 )
 from hypnos_bench.cohorts.scan import PersonPattern, by_id, nothing_found, require_root, split_repeated, walk_files
 from hypnos_bench.errors import RecordingError
@@ -72,6 +73,18 @@ class ArrayFile:
         """30 s per epoch."""
         return self.epochs * EPOCH_S
 
+    def start_clock(self) -> time | None:
+        """Unknown."""
+        return None
+
+    def repairs(self) -> tuple[str, ...]:
+        """None: there is no header."""
+        return ()
+
+    def unreadable(self) -> Mapping[str, str]:
+        """None: there are no channels."""
+        return {}
+
     def read(self, label: str) -> Signal:
         """There is nothing to read."""
         raise RecordingError(
@@ -85,14 +98,20 @@ class ArrayLabels:
 
     recording: str
     path: Path
+    epochs: int
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The ``.npz``."""
         return (self.path,)
 
-    def stages(self, duration_s: float) -> NDArray[np.int8]:
-        """Stage codes per epoch.
+    @property
+    def rules(self) -> str:
+        """Nothing can be set."""
+        return ""
+
+    def read(self) -> Scoring:
+        """Stages of every epoch.
 
         Raises
         ------
@@ -100,7 +119,7 @@ class ArrayLabels:
             When y is no list of stage codes, or X holds values that are not finite.
         """
         y = _read(self.recording, self.path, "y")
-        if len(y) != n_epochs(duration_s):
+        if len(y) != self.epochs:
             raise RecordingError(self.recording, f"{self.path.name}: changed since it was listed: {len(y)} epochs")
         codes = stage_codes(y, self.recording, self.path.name)
         x = _read(self.recording, self.path, "X")
@@ -111,15 +130,7 @@ class ArrayLabels:
                 f"{self.path.name}: X is not finite in {int((~finite).sum())} of {len(x)} rows, "
                 f"the first is {int(np.argmin(finite))}",
             )
-        return codes
-
-    def events(self) -> tuple[Event, ...]:
-        """None are kept in such files."""
-        raise RecordingError(self.recording, f"{self.path.name} holds no events")
-
-    def rhythm(self) -> tuple[RhythmSpan, ...]:
-        """None is kept in such files."""
-        raise RecordingError(self.recording, f"{self.path.name} holds no heart rhythm")
+        return Scoring(stages=runs_of(codes, where="row"))
 
 
 class ArrayFolder:
@@ -152,7 +163,7 @@ class ArrayFolder:
                 excluded.append(Exclusion(stem, error.reason))
                 continue
             signals = ArrayFile(stem, path, epochs)
-            recordings.append(Recording(CARD.id, stem, person, signals, ArrayLabels(stem, path), montage={}))
+            recordings.append(Recording(CARD.id, stem, person, signals, ArrayLabels(stem, path, epochs), montage={}))
         if not recordings:
             raise nothing_found(root, CARD.id, "*.npz in it and its subfolders", EXAMPLE, excluded)
         card = replace(CARD, persons_assumed=options.person_pattern is None)

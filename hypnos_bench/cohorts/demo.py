@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions
-from hypnos_bench.cohorts.nsrr import MROS
+from hypnos_bench.cohorts.opener import card_cohort
 from hypnos_bench.cohorts.scan import refuse_person_pattern
 from hypnos_bench.cohorts.simulator import SIM_VERSION
 from hypnos_bench.cohorts.simulator.build import Settings, ensure_built
@@ -78,7 +78,7 @@ class DemoSource:
             )
         refuse_person_pattern(options, CARD.id)
         tree = ensure_built(options.cache or default_cache(), self._settings)
-        found = MROS.open(CohortOptions(root=tree))
+        found = card_cohort("mros").open(CohortOptions(root=tree))
         recordings = tuple(replace(recording, cohort=CARD.id) for recording in found.recordings)
         return Cohort(CARD, recordings, found.excluded)
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions, Labels, Recording
-from hypnos_bench.cohorts.labels import CsvLabels, EdfPlusLabels, NsrrLabels
+from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions, Exclusion, Recording
+from hypnos_bench.cohorts.labels import AnnotationFiles, FileLabels
 from hypnos_bench.cohorts.montage import LazyMontage
 from hypnos_bench.cohorts.scan import (
     PersonPattern,
@@ -18,6 +18,8 @@ from hypnos_bench.cohorts.scan import (
     split_repeated,
     walk_files,
 )
+from hypnos_bench.errors import RecordingError
+from hypnos_bench.signals.edf import EdfFile
 from hypnos_bench.spec import SplitSpec
 
 EXAMPLE = "night1.edf with night1-nsrr.xml, night1.xml, night1-Hypnogram.edf or night1.csv, or EDF+ with stages inside"
@@ -36,7 +38,8 @@ CARD = CohortCard(
         "Channels are found by the general alias table; mains are taken as 50 Hz unless told otherwise (--mains 60). "
         "Without a person pattern every "
         "recording counts as its own person. Scoring is looked for in this order, and the first found is used: "
-        "-nsrr.xml, .xml, -Hypnogram.edf, .csv, EDF+ annotations in the signal file."
+        "-nsrr.xml, .xml, -profusion.xml, -Hypnogram.edf, .annot, .eannot, .csv, EDF+ annotations in the signal file. "
+        "Files that say they were made by `hypnos-bench synthesize` are left out."
     ),
 )
 
@@ -50,7 +53,7 @@ class EdfFolder:
         return CARD
 
     def open(self, options: CohortOptions) -> Cohort:
-        """List the recordings. Neither signals nor annotations are opened.
+        """List the recordings. Of the signals only the first bytes are read, annotations are not opened.
 
         Raises
         ------
@@ -67,8 +70,11 @@ class EdfFolder:
             raise nothing_found(root, CARD.id, "*.edf in it and its subfolders", EXAMPLE, excluded)
         recordings, several = [], []
         for stem, path in found.items():
+            if _is_synthetic(path):
+                excluded.append(Exclusion(stem, f"{below(root, path)}: made by hypnos-bench synthesize, not recorded"))
+                continue
             files = scoring_files(path)
-            recordings.append(_recording(stem, path, files, pattern.person(stem), root, options.mains_hz or 50.0))
+            recordings.append(_recording(stem, path, files, pattern.person(stem), options.mains_hz or 50.0))
             if len(files) > 1:
                 several.append(f"{stem} (used {files[0].name}, not {', '.join(f.name for f in files[1:])})")
         card = replace(CARD, persons_assumed=options.person_pattern is None)
@@ -81,40 +87,54 @@ def scoring_files(edf: Path) -> list[Path]:
     """Scoring files of one EDF that exist beside it, in order of precedence."""
     stem = edf.stem
     short = re.sub("-PSG$", "", stem)
-    candidates = [edf.with_name(f"{name}{ending}") for ending in ("-nsrr.xml", ".xml") for name in (stem,)]
+    candidates = [edf.with_name(f"{stem}{ending}") for ending in ("-nsrr.xml", ".xml", "-profusion.xml")]
     candidates += [edf.with_name(f"{name}-Hypnogram.edf") for name in dict.fromkeys((stem, short))]
     sleep_edf = _SLEEP_EDF.fullmatch(stem)
     if sleep_edf is not None:
         candidates += sorted(edf.parent.glob(f"{sleep_edf[1]}*-Hypnogram.edf"))
-    candidates.append(edf.with_name(f"{stem}.csv"))
+    candidates += [edf.with_name(f"{stem}{ending}") for ending in (".annot", ".eannot", ".csv")]
     return [path for path in dict.fromkeys(candidates) if path.is_file()]
 
 
-def _recording(stem: str, path: Path, files: list[Path], person: str, root: Path, mains_hz: float) -> Recording:
-    from hypnos_bench.signals.edf import EdfFile
+def _is_synthetic(path: Path) -> bool:
+    """Whether a file says that it was generated. One that cannot be read is left to whoever reads it to say why."""
+    try:
+        return EdfFile(path).is_synthetic
+    except RecordingError:
+        return False
 
+
+def _recording(stem: str, path: Path, files: list[Path], person: str, mains_hz: float) -> Recording:
     signals = EdfFile(path)
     return Recording(
         cohort=CARD.id,
         id=stem,
         person=person,
         signals=signals,
-        labels=_labels(stem, path, files, root),
+        labels=_labels(stem, signals, files),
         montage=LazyMontage(signals, {}, aliases=True),
         mains_hz=mains_hz,
     )
 
 
-def _labels(stem: str, edf: Path, files: list[Path], root: Path) -> Labels:
-    if not files:
-        looked_for = f"; no {stem}-nsrr.xml, {stem}.xml, {stem}-Hypnogram.edf or {stem}.csv beside it either"
-        return EdfPlusLabels(stem, edf, missing=looked_for)
-    chosen = files[0]
-    if chosen.suffix == ".xml":
-        return NsrrLabels(stem, chosen, below(root, chosen))
-    if chosen.suffix == ".csv":
-        return CsvLabels(stem, chosen)
-    return EdfPlusLabels(stem, chosen)
+def _labels(stem: str, signals: EdfFile, files: list[Path]) -> FileLabels:
+    if files:
+        return FileLabels(stem, signals, AnnotationFiles(_kind(files[0]), files[0]))
+    looked_for = f"; no {stem}-nsrr.xml, {stem}.xml, {stem}-Hypnogram.edf or {stem}.csv beside it either"
+    return FileLabels(stem, signals, AnnotationFiles("edf-plus", signals.path), looked_for)
+
+
+def _kind(path: Path) -> str:
+    """Annotation kind by the file's name."""
+    by_ending = {
+        "-profusion.xml": "profusion-xml",
+        ".xml": "nsrr-xml",
+        "-hypnogram.edf": "edf-plus",
+        ".annot": "luna-annot",
+        ".eannot": "luna-eannot",
+        ".csv": "csv-hypnogram",
+    }
+    return next(kind for ending, kind in by_ending.items() if path.name.casefold().endswith(ending))
 
 
 SOURCE = EdfFolder()

@@ -2,21 +2,139 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hypnos_bench.cohorts.annotations.csv_hypnogram import MAX_CSV_CHARACTERS, read_csv_stages
-from hypnos_bench.cohorts.annotations.edf_plus import read_edf_events, read_edf_stages
-from hypnos_bench.cohorts.annotations.nsrr_xml import MAX_XML_BYTES, Unsure, read_nsrr_events, read_nsrr_stages
+from hypnos_bench.cohorts.annotations.facts import Facts
+from hypnos_bench.cohorts.annotations.kinds import Kind, kind_of, reader
 from hypnos_bench.cohorts.annotations.runs import AnnotationError
-from hypnos_bench.cohorts.base import Event, RhythmSpan
+from hypnos_bench.cohorts.base import Scoring
 from hypnos_bench.errors import RecordingError
+from hypnos_bench.signals.base import SignalFile
+from hypnos_bench.spec import digest
+
+MAX_ANNOTATION_BYTES = 64 * 1024 * 1024
+"""A night's annotation is a few MiB at most; anything above this is refused before it is read."""
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
+@dataclass(frozen=True)
+class AnnotationFiles:
+    """Files of one recording in one format.
+
+    Parameters
+    ----------
+    kind : str
+        Id of the reader.
+    main : Path
+    beside : mapping of str to Path
+        Companions by the reader's names; those that are missing are left out.
+    options : mapping
+    words : mapping of str to str
+    needs : tuple of str
+        Companions without which the main file means something else.
+    """
+
+    kind: str
+    main: Path
+    beside: Mapping[str, Path] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The main file and its companions that exist."""
+        return (self.main, *(path for path in self.beside.values() if path.is_file()))
+
+
+@dataclass(frozen=True)
+class FileLabels:
+    """What is known about one recording: its annotation files, and codes that a table holds.
+
+    Parameters
+    ----------
+    recording : str
+    signals : SignalFile
+        Whose header the annotations are read against.
+    source : AnnotationFiles or None
+    missing : str
+        What was looked for, for the message when there is no annotation: not even in `source`, when that is a last
+        resort.
+    record : tuple of str
+        Codes of the recording as a whole, from a table.
+    """
+
+    recording: str
+    signals: SignalFile
+    source: AnnotationFiles | None
+    missing: str = ""
+    record: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Annotation files; a signal file that holds them counts too."""
+        return self.source.files if self.source is not None and self.source.main.is_file() else ()
+
+    @property
+    def rules(self) -> str:
+        """Digest of the reader's settings and of the table's codes."""
+        source = self.source
+        chosen = [source.kind, dict(source.options), dict(source.words)] if source is not None else None
+        return digest({"reader": chosen, "record": list(self.record)})
+
+    def read(self) -> Scoring:
+        """Everything the files say.
+
+        Raises
+        ------
+        RecordingError
+            When there is no annotation, or it cannot be trusted.
+        """
+        if self.source is None:
+            if self.record:
+                return Scoring(record=self.record)
+            raise RecordingError(self.recording, f"no annotation file{self.missing}")
+        kind = kind_of(self.source.kind)
+        try:
+            files = {"main": _load(self.source.main, kind)}
+            for name in self.source.needs:
+                if not self.source.beside[name].is_file():
+                    raise AnnotationError(f"cannot be read without {self.source.beside[name].name} beside it")
+            files |= {name: read_bounded(path) for name, path in self.source.beside.items() if path.is_file()}
+            scoring = reader(kind)(files, facts_of(self.signals), self.source.words, **self.source.options)
+        except AnnotationError as error:
+            raise RecordingError(self.recording, f"{self.source.main.name}: {error}{self.missing}") from error
+        except RecordingError as error:  # of a signal file; it carries the file's name
+            name, reason = error.recording, error.reason
+            raise RecordingError(self.recording, reason if name == self.recording else f"{name}: {reason}") from error
+        if self.missing and not scoring.stages:
+            raise RecordingError(self.recording, f"{self.source.main.name}: no sleep stage is scored{self.missing}")
+        return replace(scoring, record=self.record) if self.record else scoring
+
+
+def facts_of(signals: SignalFile) -> Facts:
+    """What annotations need of a signal file's header.
+
+    Raises
+    ------
+    RecordingError
+        When the header cannot be trusted.
+    """
+    channels = signals.channels()
+    first = (channels[0].rate_hz, channels[0].n_samples) if channels else (None, None)
+    rate_hz, n_samples = getattr(signals, "frames", first)
+    return Facts(
+        duration_s=signals.duration_s(),
+        start=signals.start_clock(),
+        rate_hz=rate_hz,
+        n_samples=n_samples,
+        comments=tuple(getattr(signals, "comments", ())),
+    )
+
+
+def read_bounded(path: Path, limit: int = MAX_ANNOTATION_BYTES) -> bytes:
     """Read a small file whole.
 
     Raises
@@ -33,119 +151,13 @@ def read_bounded(path: Path, limit: int) -> bytes:
         raise AnnotationError(f"cannot be read: {error.strerror or error}") from error
 
 
-class _NoRhythm:
-    recording: str
-
-    def rhythm(self) -> tuple[RhythmSpan, ...]:
-        """Sleep recordings have none."""
-        raise RecordingError(self.recording, "no heart rhythm is annotated in this cohort")
-
-
-@dataclass(frozen=True)
-class NsrrLabels(_NoRhythm):
-    """One NSRR XML.
-
-    Parameters
-    ----------
-    recording : str
-    path : Path
-        Where the file is, or would be.
-    expected : str
-        The same below the cohort's root, for messages.
-    unsure : {"hypopnea", "mixed-apnea"}
-    full_staging : bool
-        Whether a recording whose only sleep stage is N2 is taken as scored sleep or wake only, and refused.
-    """
-
-    recording: str
-    path: Path
-    expected: str
-    unsure: Unsure = "hypopnea"
-    full_staging: bool = False
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The XML, when it is there."""
-        return (self.path,) if self.path.is_file() else ()
-
-    def stages(self, duration_s: float) -> NDArray[np.int8]:
-        """Stage codes per epoch."""
-        try:
-            codes = read_nsrr_stages(self._read(), duration_s)
-        except AnnotationError as error:
-            raise RecordingError(self.recording, f"{self.path.name}: {error}") from error
-        if self.full_staging and (codes == 2).any() and not np.isin(codes, (1, 3, 4)).any():
-            raise RecordingError(
-                self.recording, f"{self.path.name}: no N1, N3 or REM in the whole night: scored as sleep or wake only"
-            )
-        return codes
-
-    def events(self) -> tuple[Event, ...]:
-        """Scored events."""
-        try:
-            return read_nsrr_events(self._read(), self.unsure)
-        except AnnotationError as error:
-            raise RecordingError(self.recording, f"{self.path.name}: {error}") from error
-
-    def _read(self) -> bytes:
-        if not self.path.is_file():
-            raise RecordingError(self.recording, f"no annotation file, expected at {self.expected}")
-        return read_bounded(self.path, MAX_XML_BYTES)
-
-
-@dataclass(frozen=True)
-class EdfPlusLabels(_NoRhythm):
-    """EDF+ annotations, in a file of their own or within the signal file."""
-
-    recording: str
-    path: Path
-    missing: str = ""  # what was looked for before falling back to the signal file
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file that holds the annotations."""
-        return (self.path,)
-
-    def stages(self, duration_s: float) -> NDArray[np.int8]:
-        """Stage codes per epoch."""
-        try:
-            return read_edf_stages(self._read(), duration_s)
-        except AnnotationError as error:
-            raise RecordingError(self.recording, f"{self.path.name}: {error}{self.missing}") from error
-
-    def events(self) -> tuple[Event, ...]:
-        """Every annotation that is not a sleep stage."""
-        return read_edf_events(self._read())
-
-    def _read(self) -> list[tuple[float, float, str]]:
+def _load(path: Path, kind: Kind) -> Any:
+    if kind.loading == "edf-plus":
         from hypnos_bench.signals.edf import read_edf_annotations
 
-        try:
-            return list(read_edf_annotations(self.path))
-        except RecordingError as error:  # it carries the file's name
-            raise RecordingError(self.recording, f"{self.path.name}: {error.reason}") from error
+        return read_edf_annotations(path)
+    if kind.loading == "dreem":
+        from hypnos_bench.signals.hdf5_files import load_hypnogram
 
-
-@dataclass(frozen=True)
-class CsvLabels(_NoRhythm):
-    """A CSV hypnogram."""
-
-    recording: str
-    path: Path
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The CSV."""
-        return (self.path,)
-
-    def stages(self, duration_s: float) -> NDArray[np.int8]:
-        """Stage codes per epoch."""
-        try:
-            text = read_bounded(self.path, MAX_CSV_CHARACTERS).decode("utf-8-sig")
-            return read_csv_stages(text, duration_s)
-        except (AnnotationError, UnicodeDecodeError) as error:
-            raise RecordingError(self.recording, f"{self.path.name}: {error}") from error
-
-    def events(self) -> tuple[Event, ...]:
-        """A hypnogram has none."""
-        raise RecordingError(self.recording, f"{self.path.name}: a CSV hypnogram holds no events")
+        return load_hypnogram(path)
+    return read_bounded(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hypnos_bench.cohorts.base import CohortOptions, Exclusion, Recording
@@ -30,31 +30,39 @@ def require_root(options: CohortOptions, cohort_id: str, example: str) -> Path:
 
 
 def nothing_found(
-    root: Path, cohort_id: str, looked_for: str, example: str, excluded: Iterable[Exclusion]
+    root: Path,
+    cohort_id: str,
+    looked_for: str,
+    example: str,
+    excluded: Iterable[Exclusion],
+    remarks: Mapping[str, int] | None = None,
 ) -> DataError:
-    """Error for a root without a single usable recording; the first reason is quoted when there is one."""
+    """Error for a root without a single usable recording; what was seen is quoted when there is something."""
     reasons = [f"{e.recording}: {e.reason}" for e in excluded]
     seen = f" {len(reasons)} left out, the first: {reasons[0]}." if reasons else ""
+    seen += "".join(f" {n} files {text}." for text, n in (remarks or {}).items())
     return DataError(
         f"cohort {cohort_id}: no usable recording under {root}. Looked for {looked_for}, for example {example}.{seen}"
     )
 
 
-def walk_files(root: Path, *suffixes: str) -> Iterator[Path]:
-    """Yield files below `root` with one of these suffixes, any case, sorted; hidden files are passed over.
+def walk_files(root: Path, *suffixes: str, locked: list[OSError] | None = None) -> Iterator[Path]:
+    """Yield files below `root` with one of these suffixes, any case, sorted.
 
-    Linked folders are followed, each real folder once.
+    Hidden files are passed over, and so are the resource forks that macOS puts into archives. Linked folders are
+    followed, each real folder once. Folders that cannot be read are added to `locked`.
     """
+    endings = tuple(suffix.casefold() for suffix in suffixes)
     seen: set[str] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=None if locked is None else locked.append):
         real = os.path.realpath(folder)
         if real in seen:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name != "__MACOSX")
         for name in sorted(names):
-            if not name.startswith(".") and name.casefold().endswith(suffixes):
+            if not name.startswith(".") and name.casefold().endswith(endings):
                 yield Path(folder) / name
 
 
@@ -85,6 +93,15 @@ def refuse_person_pattern(options: CohortOptions, cohort_id: str) -> None:
     """Refuse a person pattern where file names already say who is who."""
     if options.person_pattern is not None:
         raise UsageError(f"cohort {cohort_id} takes persons from its file names; drop the person pattern")
+
+
+def refuse_mains(options: CohortOptions, cohort_id: str) -> None:
+    """Refuse a mains frequency where the card already says it."""
+    if options.mains_hz is not None:
+        raise UsageError(
+            f"cohort {cohort_id} takes the mains frequency from its card; to change it, put [{cohort_id}] mains_hz = "
+            f"{options.mains_hz:g} into a file for --cohort-settings"
+        )
 
 
 class PersonPattern:

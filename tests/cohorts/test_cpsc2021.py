@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hypnos_bench.cohorts.base import CohortOptions, Derivation, RhythmSpan
-from hypnos_bench.cohorts.cpsc2021 import SOURCE
+from hypnos_bench.cohorts.base import CohortOptions, Derivation, Span
+from hypnos_bench.cohorts.opener import card_cohort
 from hypnos_bench.cohorts.writers.cpsc2021 import encode_annotations, write_cpsc2021_record, write_cpsc2021_tree
 from hypnos_bench.errors import DataError, RecordingError, UsageError
 
+SOURCE = card_cohort("cpsc2021")
 REAL = Path(__file__).parents[2] / "../shared/data/cpsc2021-af"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no shared cpsc2021-af")
 
@@ -26,7 +27,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         assert recording.person == expected.person
         assert recording.duration_s() == expected.duration_s
         assert recording.rhythm() == expected.rhythm
-        assert recording.covariates == expected.covariates
+        assert recording.record_codes() == (expected.covariates["af_type"],)
         assert recording.mains_hz == 50.0
     assert cohort.card.split.kind == "cv5"
 
@@ -93,7 +94,6 @@ def test_a_header_that_contradicts_the_episodes_is_refused(tmp_path: Path, holds
 def test_a_header_without_class_is_unusable_for_rhythm(tmp_path: Path) -> None:
     write_cpsc2021_record(tmp_path, "1", 1, "non", 0.5, np.random.default_rng(0), comment="")
     (recording,) = SOURCE.open(CohortOptions(tmp_path)).recordings
-    assert recording.covariates == {}
     with pytest.raises(RecordingError, match="no comment that says non, paroxysmal or persistent"):
         recording.rhythm()
 
@@ -102,7 +102,7 @@ def test_time_after_the_last_annotation_is_unlabelled(tmp_path: Path) -> None:
     write_cpsc2021_record(tmp_path, "1", 1, "non", 0.5, np.random.default_rng(0))
     (tmp_path / "data_1_1.atr").write_bytes(encode_annotations([(30, "N", ""), (2000, "N", "")]))
     (recording,) = SOURCE.open(CohortOptions(tmp_path)).recordings
-    assert recording.rhythm() == (RhythmSpan("N", 0.0, 10.0),)
+    assert recording.rhythm() == (Span("N", 0.0, 10.0),)
 
 
 def test_missing_parts(tmp_path: Path) -> None:
@@ -113,23 +113,25 @@ def test_missing_parts(tmp_path: Path) -> None:
     (tmp_path / "data_1_2.dat").unlink()
     (tmp_path / "data_1_3.atr").write_bytes(b"\x00\x00")
     (tmp_path / "data_1_4.hea").write_text("not a header\n")
-    cohort = SOURCE.open(CohortOptions(tmp_path))
-    assert [r.id for r in cohort.recordings] == ["data_1_1", "data_1_3"]
-    assert cohort.recordings[0].signal("ECG") is not None
-    with pytest.raises(RecordingError, match="no annotation file, expected data_1_1.atr"):
-        cohort.recordings[0].rhythm()
-    with pytest.raises(RecordingError, match="holds no annotation at all"):
-        cohort.recordings[1].rhythm()
-    assert [e.recording for e in cohort.excluded] == ["data_1_2", "data_1_4"]
-    assert "data_1_2.dat" in cohort.excluded[0].reason
+    one, two, three, four = SOURCE.open(CohortOptions(tmp_path)).recordings
+    assert one.signal("ECG") is not None
+    with pytest.raises(RecordingError, match="^data_1_1: no annotation file, expected at data_1_1.atr"):
+        one.rhythm()
+    assert two.rhythm()  # the header says how long the record is
+    with pytest.raises(RecordingError, match=r"its signal file data_1_2.dat is missing"):
+        two.signal("ECG")
+    with pytest.raises(RecordingError, match="^data_1_3: .*no annotation"):
+        three.rhythm()
+    with pytest.raises(RecordingError, match="^data_1_4.hea: malformed"):
+        four.signals.channels()
 
 
 def test_no_sleep_scoring(tmp_path: Path) -> None:
     write_cpsc2021_record(tmp_path, "1", 1, "non", 0.1, np.random.default_rng(0))
     (recording,) = SOURCE.open(CohortOptions(tmp_path)).recordings
-    with pytest.raises(RecordingError, match="no sleep stages"):
+    with pytest.raises(RecordingError, match="no sleep stage is scored"):
         recording.stages()
-    with pytest.raises(RecordingError, match="no sleep events"):
+    with pytest.raises(RecordingError, match="no events are scored"):
         recording.events()
 
 
@@ -143,7 +145,7 @@ def test_recordings_travel_to_other_processes(tmp_path: Path) -> None:
 
 
 def test_wrong_roots(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Looked for headers named .*, for example Training_set_I/data_1_1.hea"):
+    with pytest.raises(DataError, match=r"Looked for .hea files named .*, for example Training_set_I/data_1_1.hea"):
         SOURCE.open(CohortOptions(tmp_path))
     with pytest.raises(DataError, match="does not exist"):
         SOURCE.open(CohortOptions(tmp_path / "none"))
@@ -155,7 +157,7 @@ def test_wrong_roots(tmp_path: Path) -> None:
 def test_real_records() -> None:
     cohort = SOURCE.open(CohortOptions(REAL))
     assert cohort.excluded == ()
-    assert [(r.id, r.person, r.covariates["af_type"]) for r in cohort.recordings] == [
+    assert [(r.id, r.person, r.record_codes()[0]) for r in cohort.recordings] == [
         ("data_101_6", "101", "paroxysmal"),
         ("data_101_8", "101", "paroxysmal"),
         ("data_101_9", "101", "paroxysmal"),
@@ -177,8 +179,8 @@ def test_real_rhythm() -> None:
     edges = [0, 3132, 5639, 8468, 9100, 11121, 16050, 21303, 22355]
     codes = ["N", "AFIB"] * 4
     assert spans["data_101_6"] == tuple(
-        RhythmSpan(code, a / 200, b / 200) for code, a, b in zip(codes, edges[:-1], edges[1:], strict=True)
+        Span(code, a / 200, b / 200) for code, a, b in zip(codes, edges[:-1], edges[1:], strict=True)
     )
-    assert spans["data_101_9"][1] == RhythmSpan("AFIB", 3134 / 200, 8312 / 200)
-    assert spans["data_21_7"] == (RhythmSpan("N", 0.0, 47201 / 200),)
-    assert spans["data_84_3"][0] == RhythmSpan("AFIB", 0.0, 39512 / 200)
+    assert spans["data_101_9"][1] == Span("AFIB", 3134 / 200, 8312 / 200)
+    assert spans["data_21_7"] == (Span("N", 0.0, 47201 / 200),)
+    assert spans["data_84_3"][0] == Span("AFIB", 0.0, 39512 / 200)

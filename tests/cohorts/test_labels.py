@@ -5,9 +5,17 @@ from pathlib import Path
 import pytest
 
 from hypnos_bench.cohorts.annotations.runs import AnnotationError
-from hypnos_bench.cohorts.labels import CsvLabels, EdfPlusLabels, NsrrLabels, read_bounded
+from hypnos_bench.cohorts.labels import AnnotationFiles, FileLabels, facts_of, read_bounded
 from hypnos_bench.cohorts.writers.nsrr_xml import write_nsrr_xml
 from hypnos_bench.errors import RecordingError
+from hypnos_bench.signals.edf import EdfFile
+from hypnos_bench.signals.edf_writer import write_edf
+
+
+@pytest.fixture
+def edf(tmp_path: Path) -> EdfFile:
+    write_edf(tmp_path / "night.edf", [("C3", 10.0, "uV", [0.0] * 900)])
+    return EdfFile(tmp_path / "night.edf")
 
 
 def test_files_are_bounded_before_they_are_read(tmp_path: Path) -> None:
@@ -20,31 +28,36 @@ def test_files_are_bounded_before_they_are_read(tmp_path: Path) -> None:
         read_bounded(tmp_path / "none", 4)
 
 
-def test_every_error_names_the_recording(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["nsrr-xml", "edf-plus", "csv-hypnogram", "rhythm", "dreem"])
+def test_every_error_names_the_recording(tmp_path: Path, edf: EdfFile, kind: str) -> None:
     (tmp_path / "x").write_bytes(b"junk")
-    for labels in (
-        NsrrLabels("night", tmp_path / "x", "x"),
-        NsrrLabels("night", tmp_path / "none", "none"),
-        EdfPlusLabels("night", tmp_path / "x"),
-        CsvLabels("night", tmp_path / "x"),
-        CsvLabels("night", tmp_path / "none"),
-    ):
-        for read in (lambda labels=labels: labels.stages(30.0), labels.events, labels.rhythm):
-            with pytest.raises(RecordingError, match="^night: "):
-                read()
+    for path in (tmp_path / "x", tmp_path / "none"):
+        with pytest.raises(RecordingError, match="^night: "):
+            FileLabels("night", edf, AnnotationFiles(kind, path)).read()
 
 
-@pytest.mark.parametrize(
-    ("stages", "refused"),
-    [([0, 2, 2], True), ([2, -1], True), ([0, 2, 1], False), ([2, 3], False), ([0, 4], False), ([0, 0], False)],
-)
-def test_sleep_wake_scoring_is_told_by_its_stages(tmp_path: Path, stages: list[int], refused: bool) -> None:
-    path = tmp_path / "x.xml"
-    write_nsrr_xml(path, stages, (), len(stages) * 30.0)
-    labels = NsrrLabels("night", path, "x.xml", full_staging=True)
-    if refused:
-        with pytest.raises(RecordingError, match="sleep or wake only"):
-            labels.stages(len(stages) * 30.0)
-    else:
-        assert labels.stages(len(stages) * 30.0).tolist() == stages
-    assert NsrrLabels("night", path, "x.xml").stages(len(stages) * 30.0).tolist() == stages
+def test_a_table_s_codes_need_no_file(edf: EdfFile) -> None:
+    assert FileLabels("night", edf, None, record=("A",)).read().record == ("A",)
+    with pytest.raises(RecordingError, match="night: no annotation file, expected at x"):
+        FileLabels("night", edf, None, ", expected at x").read()
+
+
+def test_settings_of_a_reader_change_the_fingerprint(tmp_path: Path, edf: EdfFile) -> None:
+    one = FileLabels("night", edf, AnnotationFiles("nsrr-xml", tmp_path / "x"))
+    two = FileLabels("night", edf, AnnotationFiles("nsrr-xml", tmp_path / "x", options={"unsure": "mixed-apnea"}))
+    three = FileLabels("night", edf, AnnotationFiles("nsrr-xml", tmp_path / "x", words={"a": "N1"}))
+    assert len({one.rules, two.rules, three.rules}) == 3
+
+
+def test_readers_are_told_about_the_signals(edf: EdfFile) -> None:
+    facts = facts_of(edf)
+    assert (facts.duration_s, facts.rate_hz, facts.n_samples) == (90.0, 10.0, 900)
+    assert facts.start is not None
+    assert facts.start.hour == 22
+
+
+def test_companions_that_are_missing_are_left_out(tmp_path: Path, edf: EdfFile) -> None:
+    write_nsrr_xml(tmp_path / "x.xml", [0, 2, 3], (), 90.0)
+    files = AnnotationFiles("nsrr-xml", tmp_path / "x.xml", {"log": tmp_path / "none"})
+    assert files.files == (tmp_path / "x.xml",)
+    assert len(FileLabels("night", edf, files).read().stages) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypnos_bench.cohorts.layouts import load_layout
+from hypnos_bench.cohorts.card_toml import load_layout
 from hypnos_bench.cohorts.montage import LazyMontage, apply_rules
 from hypnos_bench.errors import RecordingError
 from hypnos_bench.signals.base import Channel, Derivation, Signal

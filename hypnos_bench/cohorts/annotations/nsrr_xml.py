@@ -8,27 +8,60 @@ Format: National Sleep Research Resource, sleepdata.org.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Sized
 from typing import Literal
-from xml.etree.ElementTree import Element, ParseError
 
-import defusedxml.ElementTree as SafeET
-import numpy as np
-from defusedxml.common import DefusedXmlException
-from numpy.typing import NDArray
-
-from hypnos_bench.cohorts.annotations.runs import AnnotationError, StageRun, hypnogram
-from hypnos_bench.cohorts.annotations.words import event_kind
-from hypnos_bench.cohorts.base import Event
-from hypnos_bench.registry import did_you_mean
-
-MAX_XML_BYTES = 64 * 1024 * 1024
-"""A night's annotation is well under 1 MiB; anything above this is refused before it is parsed."""
+from hypnos_bench.cohorts.annotations.clock import DAY_S, clock_seconds, seconds_of_day
+from hypnos_bench.cohorts.annotations.facts import Facts
+from hypnos_bench.cohorts.annotations.runs import GRID_SLACK_S, AnnotationError
+from hypnos_bench.cohorts.annotations.safe_xml import ScoredElement, parse_xml, scored_events
+from hypnos_bench.cohorts.annotations.text import events_or_none
+from hypnos_bench.cohorts.annotations.words import EVENT_WORDS, Words, plain
+from hypnos_bench.cohorts.base import Event, Scoring, StageRun
+from hypnos_bench.spec import EPOCH_S
 
 Unsure = Literal["hypopnea", "mixed-apnea"]
 """What a cohort's scorers marked with the respiratory concept ``Unsure``."""
+
+Desaturations = Literal["keep", "drop"]
+"""Whether a cohort's desaturations were measured (``keep``) or are copies of respiratory events (``drop``)."""
+
+STATED_LENGTH_SLACK_S = 1800.0
+"""A stated length may differ from the signals by this much; a clock change or another file's is told."""
+
+STATED_CLOCK_SLACK_S = 60.0
+
+COURSE = frozenset(
+    {
+        *(f"body position change to {to}" for to in ("supine", "prone", "left", "right", "upright", "unknown")),
+        *("beginning of time in bed", "end of time in bed"),
+        *("beginning of analysis period", "end of analysis period"),
+        *("lights off", "lights on", "technician notes"),
+    }
+)
+"""Concepts of the course of the night. They stand in files in which nobody scored events too."""
+
+IGNORED = COURSE | frozenset(
+    {
+        # signals that cannot be scored
+        *("respiratory artifact", "spo2 artifact", "etco2 artifact", "tcco2 artifact", "tcc02 artifact"),
+        *("proximal ph artifact", "distal ph artifact", "proximal ph", "distal ph", "signal artifact"),
+        *("blood pressure artifact", "body temperature artifact", "reserved selection"),
+        # breathing that is no event with a count of its own
+        *("periodic breathing", "respiratory paradox", "snoring", "snore"),
+        # legs, heart
+        *("leg movement", "respiratory related leg movement", "periodic leg movement", "plm", "limb movement"),
+        *("periodic leg movement - left", "periodic leg movement - right", "plm (left)", "plm (right)"),
+        *("limb movement - left", "limb movement - right", "limb movement (left)", "limb movement (right)"),
+        *("bradycardia", "tachycardia", "asystole", "sinus tachycardia", "wide complex tachycardia"),
+        *("narrow complex tachycardia", "atrial fibrillation"),
+        "activity",
+    }
+)
+"""Concepts of the repository, and Profusion's names of them, that are known and are no events of interest."""
+
+_POSITION_TYPE = "body position"
+_IGNORED_TYPES = frozenset({"limb movement", _POSITION_TYPE, "electrocardiogram", "artifacts"})
 
 _STAGE_CONCEPTS = {
     "wake": 0,
@@ -41,136 +74,134 @@ _STAGE_CONCEPTS = {
     "unscored": -1,
     "artifact": -1,
 }
-_CLOCK = re.compile(r"(\d{1,2})[.:](\d{2})[.:](\d{2})")
 _START_CONCEPT = "recording start time"
 
 
-@dataclass(frozen=True)
-class RecordingStart:
-    """First entry of a file: length of the recording, and time of day (h, min, s) when it began."""
+def read_nsrr_xml(
+    files: Mapping[str, bytes],
+    facts: Facts,
+    words: Mapping[str, str] | None = None,
+    *,
+    unsure: Unsure = "hypopnea",
+    desaturations: Desaturations = "keep",
+) -> Scoring:
+    """Stages and events of one ``*-nsrr.xml``.
 
-    duration_s: float
-    clock: tuple[int, int, int] | None
+    Stages 3 and 4 are both N3; movement, unscored and artifact are -1. Any type that starts with ``Arousals`` is
+    an arousal. What `IGNORED` lists, and all of the types limb movement, body position, electrocardiogram and
+    artifacts, is left out unread.
 
-
-@dataclass(frozen=True)
-class _Scored:
-    """One ``ScoredEvent``: words of type and concept, and where it stands."""
-
-    type: str
-    concept: str
-    element: Element
-    where: str
-
-    def seconds(self, tag: str) -> float:
-        """Read a time of this event."""
-        text = (self.element.findtext(tag) or "").strip()
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value < 0:
-            raise AnnotationError(f"{self.where}: <{tag}> is {text!r}, expected seconds of at least 0")
-        return value
-
-
-def read_nsrr_stages(data: bytes, duration_s: float) -> NDArray[np.int8]:
-    """Hypnogram of one file.
+    A file that holds stages and nothing else does not say that there were no events: they are ``None``. Any other
+    ``ScoredEvent``, unknown ones and those left out included, shows that events were scored; ``Recording Start
+    Time``, body positions and the course of the night (`COURSE`) do not.
 
     Parameters
     ----------
-    data : bytes
-        The whole file.
-    duration_s : float
-        Length of the signals in seconds.
-
-    Returns
-    -------
-    ndarray of int8, shape (n_epochs,)
-        Codes 0..4; stages 3 and 4 are both N3; movement, unscored and gaps are -1.
-
-    Raises
-    ------
-    AnnotationError
-        For anything that cannot be read as stages on a 30-s grid within the signals.
-    """
-    runs = []
-    for scored in _scored_events(data):
-        if scored.type != "stages":
-            continue
-        if scored.concept not in _STAGE_CONCEPTS:
-            near = did_you_mean(scored.concept, _STAGE_CONCEPTS)
-            raise AnnotationError(f"{scored.where}: unknown sleep stage.{near}")
-        runs.append(
-            StageRun(_STAGE_CONCEPTS[scored.concept], scored.seconds("Start"), scored.seconds("Duration"), scored.where)
-        )
-    return hypnogram(runs, duration_s)
-
-
-def read_nsrr_events(data: bytes, unsure: Unsure = "hypopnea") -> tuple[Event, ...]:
-    """Scored events of one file in time order, stages left out.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
+    files : mapping of str to bytes
+        ``main``: the XML.
+    facts : Facts
+    words : mapping of str to str, optional
+        A user's meanings of concepts; they win over the type.
     unsure : {"hypopnea", "mixed-apnea"}
-        What the concept ``Unsure`` stands for in this cohort.
+        What the concept ``Unsure`` stands for: a hypopnea of more than half in adults, a mixed apnea in CHAT.
+    desaturations : {"keep", "drop"}
+        Leave them out where they are copies of respiratory events (SHHS).
 
     Raises
     ------
     AnnotationError
-        When the file is malformed, or a time is missing or negative.
+        With the element, when the file is malformed, a stage is unknown or off the 30-s grid of the signals, or
+        the time of a stage or an event is missing or negative.
     """
-    events = [
-        Event(_kind(scored, unsure), scored.seconds("Start"), scored.seconds("Duration"))
-        for scored in _scored_events(data)
-        if scored.type != "stages" and scored.concept != _START_CONCEPT
-    ]
-    return tuple(sorted(events, key=lambda event: event.start_s))
+    root = parse_xml(files["main"], "PSGAnnotation")
+    vocabulary = Words(_STAGE_CONCEPTS, {**EVENT_WORDS, "unsure": unsure}, IGNORED, words)
+    own = frozenset(plain(text) for text in words or ())
+    runs: list[StageRun] = []
+    events: list[Event] = []
+    notes: list[str] = []
+    shown = 0
+    for scored in scored_events(root, "EventConcept"):
+        event_type, word = plain(scored.text("EventType").partition("|")[0]), plain(scored.name)
+        if event_type == "stages":
+            if not vocabulary.is_ignored(word):
+                runs.append(_stage_run(scored, vocabulary))
+        elif word == _START_CONCEPT:
+            notes += _start_notes(scored, facts)
+        else:
+            shown += event_type != _POSITION_TYPE and word not in COURSE
+            if kind := _kind(word or event_type, event_type, vocabulary, own, scored):
+                events.append(Event(kind, scored.seconds("Start"), scored.seconds("Duration")))
+    notes += _gap_notes(runs, facts.duration_s)
+    kept, told = kept_events(events, desaturations, shown, runs)
+    return Scoring(tuple(runs), kept, unknown=dict(vocabulary.unknown), notes=(*notes, *told))
 
 
-def read_nsrr_start(data: bytes) -> RecordingStart | None:
-    """Length and time of day as the file's ``Recording Start Time`` states them, or ``None`` without one."""
-    for scored in _scored_events(data):
-        if scored.concept == _START_CONCEPT:
-            match = _CLOCK.fullmatch((scored.element.findtext("ClockTime") or "").split(" ")[-1])
-            clock = (int(match[1]), int(match[2]), int(match[3])) if match else None
-            return RecordingStart(scored.seconds("Duration"), clock)
-    return None
+def kept_events(
+    events: Sequence[Event], desaturations: Desaturations, shown: int, stages: Sized
+) -> tuple[tuple[Event, ...] | None, tuple[str, ...]]:
+    """Events in time order without desaturations if they are to be dropped, and what to tell: see `events_or_none`.
+
+    `shown` counts the elements that show that events were scored, whether they are kept or not.
+    """
+    kept = [event for event in events if desaturations == "keep" or event.kind != "desaturation"]
+    n = len(events) - len(kept)
+    note = f"{n} desaturations left out: in this cohort they are copies of respiratory events, not measured times"
+    found, told = events_or_none(kept, shown, stages)
+    return found, ((note,) if n else ()) + told
 
 
-def _kind(scored: _Scored, unsure: Unsure) -> str:
-    if scored.type.startswith("arousals"):
-        return "arousal"
-    if scored.type == "respiratory" and scored.concept == "unsure":
-        return unsure
-    kind = event_kind(scored.concept or scored.type)
-    if not kind:
+def _stage_run(scored: ScoredElement, vocabulary: Words) -> StageRun:
+    code = vocabulary.stage(scored.name, scored.where)
+    start_s = scored.seconds("Start")
+    if abs(start_s - round(start_s / EPOCH_S) * EPOCH_S) > GRID_SLACK_S:
+        raise AnnotationError(f"{scored.where}: start {start_s:g} s is not a multiple of {EPOCH_S:g} s")
+    return StageRun(code, start_s, scored.seconds("Duration"), scored.where)
+
+
+def _kind(word: str, event_type: str, vocabulary: Words, own: frozenset[str], scored: ScoredElement) -> str | None:
+    if not word:
         raise AnnotationError(f"{scored.where}: neither <EventType> nor <EventConcept> says what it is")
-    return kind
+    if word not in own:
+        if event_type.startswith("arousals"):
+            return "arousal"
+        if event_type in _IGNORED_TYPES:
+            return None
+    return vocabulary.event(word)
 
 
-def _scored_events(data: bytes) -> Iterator[_Scored]:
-    for number, element in enumerate(_parse(data).iterfind("./ScoredEvents/ScoredEvent"), start=1):
-        event_type = (element.findtext("EventType") or "").partition("|")[0].strip()
-        concept = (element.findtext("EventConcept") or "").partition("|")[0].strip()
-        yield _Scored(event_type.casefold(), concept.casefold(), element, f"ScoredEvent {number} ({concept!r})")
+def _start_notes(scored: ScoredElement, facts: Facts) -> list[str]:
+    """What the first entry states of the recording, where it does not fit the signals."""
+    notes = []
+    stated_s = scored.seconds("Duration") if scored.text("Duration") else math.nan
+    if abs(stated_s - facts.duration_s) > STATED_LENGTH_SLACK_S:
+        notes.append(
+            f"the annotation states a recording of {stated_s:g} s, but the signals last {facts.duration_s:g} s: "
+            "a clock change, or another file"
+        )
+    clock = scored.text("ClockTime").split(" ")[-1]  # a placeholder date comes first
+    if clock and facts.start is not None:
+        try:
+            apart_s = abs(clock_seconds(clock, "ClockTime") - seconds_of_day(facts.start))
+        except AnnotationError as error:  # nothing is placed by it
+            return [*notes, str(error)]
+        if min(apart_s, DAY_S - apart_s) > STATED_CLOCK_SLACK_S:
+            notes.append(
+                f"the annotation states that the recording began at {clock}, but the signals began at "
+                f"{facts.start:%H:%M:%S}"
+            )
+    return notes
 
 
-def _parse(data: bytes) -> Element:
-    if len(data) > MAX_XML_BYTES:
-        raise AnnotationError(f"{len(data)} bytes of XML, above the limit of {MAX_XML_BYTES}")
-    try:
-        root: Element = SafeET.fromstring(data, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise AnnotationError(f"refused XML with a document type or entities ({type(error).__name__})") from error
-    except (ParseError, ValueError, LookupError) as error:  # the last two: an encoding that is unknown or a lie
-        raise AnnotationError(f"malformed XML: {error}") from error
-    if root.tag != "PSGAnnotation":
-        profusion = ", a Profusion export" if root.tag == "CMPStudyConfig" else ""
-        raise AnnotationError(f"the root element is <{root.tag}>{profusion}, expected <PSGAnnotation>")
-    epoch_length = (root.findtext("EpochLength") or "30").strip()
-    if epoch_length not in ("30", "30.0"):
-        raise AnnotationError(f"<EpochLength> is {epoch_length!r}: only 30-s epochs are read")
-    return root
+def _gap_notes(runs: Sequence[StageRun], duration_s: float) -> list[str]:
+    """Whole epochs of the signals that no stage covers."""
+    if not runs:
+        return []
+    gaps: list[tuple[float, float]] = []
+    covered_s = 0.0
+    for run in sorted(runs, key=lambda run: run.start_s):
+        gaps.append((covered_s, run.start_s))
+        covered_s = max(covered_s, run.start_s + run.duration_s)
+    gaps.append((covered_s, duration_s))
+    found = [(at, int((to - at + GRID_SLACK_S) // EPOCH_S)) for at, to in gaps if to - at >= EPOCH_S - GRID_SLACK_S]
+    n = sum(epochs for _, epochs in found)
+    return [f"{n} epochs without a stage, in {len(found)} gaps, the first at {found[0][0]:g} s"] if found else []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from hypnos_bench.cohorts.base import STAGES
+from hypnos_bench.cohorts.writers.edf_plus import edf_plus_rows
 from hypnos_bench.cohorts.writers.nsrr_xml import write_nsrr_xml
 from hypnos_bench.cohorts.writers.synthetic import Kind, Written, random_events, random_stages, stage_signal
 from hypnos_bench.signals.edf_writer import write_edf
@@ -62,7 +62,7 @@ def _write(root: Path, index: int, scoring: str, n_epochs: int, rng: np.random.G
     stages = random_stages(n_epochs, rng)
     events = random_events(stages, rng)
     duration_s = n_epochs * 30.0
-    texts = edf_plus_texts(stages)
+    texts = edf_plus_rows(stages)
     write_edf(
         root / f"{stem}.edf",
         [(label, rate_hz, "uV", stage_signal(kind, stages, rate_hz, rng)) for label, kind, rate_hz in _CHANNELS],
@@ -78,16 +78,6 @@ def _write(root: Path, index: int, scoring: str, n_epochs: int, rng: np.random.G
         write_csv_hypnogram(root / f"{stem}.csv", stages)
     kept = events if scoring in ("nsrr-xml", "xml") else ()
     return Written(stem, stem, None, duration_s, () if scoring == "none" else stages, kept)
-
-
-def edf_plus_texts(stages: Sequence[int]) -> list[tuple[float, float, str]]:
-    """Run-length EDF+ annotations of stages in today's words: ``Sleep stage N1``; -1 is ``Sleep stage ?``."""
-    texts, epoch = [], 0
-    for code, group in groupby(stages):
-        count = len(list(group))
-        texts.append((epoch * 30.0, count * 30.0, f"Sleep stage {STAGES[code] if code >= 0 else '?'}"))
-        epoch += count
-    return texts
 
 
 def write_csv_hypnogram(path: Path, stages: Sequence[int]) -> None:

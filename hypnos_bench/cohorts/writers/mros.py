@@ -60,7 +60,7 @@ ODDITIES = {
     "visit-1-labels-at-visit-2": "aa4113",
     "wrong-staging": "aa2033",
     "no-event-scoring": "aa0236",
-    "no-xml": "aa2159",
+    "no-xml": "aa9006",
     "sleep-wake-flag": "aa9001",
     "sleep-wake-harmonized-flag": "aa9002",
     "sleep-wake-unflagged": "aa9003",
@@ -68,6 +68,9 @@ ODDITIES = {
     "fixed-copy": "aa9005",
 }
 """Oddity to the person that shows it; the first five are the cohort's own ids."""
+
+_QUALITY_FLAGS = ["poprslp", "poprrem", "postg12u", "postg23u", "poarunr", "poremunr", "poaphyun", "porespun", "podlbw"]
+"""Columns in which the scorers say what is not to be trusted; 1 is a problem."""
 
 _UNITS = {"ecg": "mV", "effort": ""}
 
@@ -179,8 +182,16 @@ def _write_tables(folder: Path, written: Sequence[Written], oddity_of: dict[str,
             "hwbmi": c["bmi"],
             "poahi3": c["ahi_a0h3"],
             "poahi4": c["ahi_a0h4"],
+            "poahi3a": c["ahi_a0h3"],
+            "poahi4a": c["ahi_a0h4"],
+            "poslprdp": 361,
+            "poai_all": 21.5,
+            "pooveral": 5,
             "poprstag": int(flagged(w, "sleep-wake-flag")),
             "mhafib": "A",
+            **dict.fromkeys(("mhmi", "mhchf", "mhstrk", "mhbp", "mhdiab", "cvchd", "cvcer", "cvpvd", "cvpace"), 0),
+            "pounhro": 1,
+            **dict.fromkeys(_QUALITY_FLAGS, 0),
         }
 
     if first:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hypnos_bench.cohorts.base import Event
+from hypnos_bench.cohorts.writers.text import stretches
 from hypnos_bench.spec import EPOCH_S
 
 _STAGE_CONCEPTS = {
@@ -26,6 +26,7 @@ _EVENT_WORDS = {
     "central-apnea": ("Respiratory|Respiratory", "Central apnea|Central Apnea"),
     "mixed-apnea": ("Respiratory|Respiratory", "Mixed apnea|Mixed Apnea"),
     "hypopnea": ("Respiratory|Respiratory", "Hypopnea|Hypopnea"),
+    "rera": ("Respiratory|Respiratory", "Respiratory effort related arousal|RERA"),
     "unsure": ("Respiratory|Respiratory", "Unsure|Unsure"),
     "desaturation": ("Respiratory|Respiratory", "SpO2 desaturation|SpO2 desaturation"),
 }
@@ -91,14 +92,11 @@ def _add(parent: ET.Element, event_type: str, concept: str, start_s: float, dura
 
 def _runs(stages: Sequence[int], rk: bool) -> Iterator[tuple[str, int, int]]:
     """Yield (concept, first epoch, number of epochs) per run of one stage."""
-    epoch = 0
-    for code, group in itertools.groupby(int(s) for s in stages):
+    for code, epoch, count in stretches(stages):
         if code not in _STAGE_CONCEPTS:
             raise ValueError(f"stage code {code} at epoch {epoch}: expected -1..4")
-        count = len(list(group))
         as_4 = count // 2 if rk and code == 3 else 0
         if count > as_4:
             yield _STAGE_CONCEPTS[code], epoch, count - as_4
         if as_4:
             yield _STAGE_4_CONCEPT, epoch + count - as_4, as_4
-        epoch += count

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hypnos_bench.cohorts.base import Event, RhythmSpan
+from hypnos_bench.cohorts.base import Event, Span
 from hypnos_bench.spec import EPOCH_S
 
 Kind = Literal["eeg", "eog", "emg", "ecg", "effort", "reference"]
@@ -26,7 +26,10 @@ _BREATHS_HZ = 0.25
 
 @dataclass(frozen=True)
 class Written:
-    """What one fake recording holds, for comparison with what is read back."""
+    """What one fake recording holds, for comparison with what is read back.
+
+    `channels` says how each canonical channel is made of the file's labels (``"C3 - A2"``), where the writer says it.
+    """
 
     id: str
     person: str
@@ -34,8 +37,12 @@ class Written:
     duration_s: float = 0.0
     stages: tuple[int, ...] = ()
     events: tuple[Event, ...] = ()
-    rhythm: tuple[RhythmSpan, ...] = ()
+    rhythm: tuple[Span, ...] = ()
+    minutes: tuple[Span, ...] = ()
+    record: tuple[str, ...] = ()
     covariates: Mapping[str, Any] = field(default_factory=dict)
+    family: str | None = None
+    channels: Mapping[str, str] = field(default_factory=dict)
 
 
 def random_stages(n_epochs: int, rng: np.random.Generator) -> tuple[int, ...]:

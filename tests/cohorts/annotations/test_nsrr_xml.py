@@ -1,32 +1,34 @@
 from __future__ import annotations
 
+import random
+from datetime import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hypnos_bench.cohorts.annotations.nsrr_xml import (
-    MAX_XML_BYTES,
-    RecordingStart,
-    read_nsrr_events,
-    read_nsrr_stages,
-    read_nsrr_start,
-)
-from hypnos_bench.cohorts.annotations.runs import AnnotationError
-from hypnos_bench.cohorts.base import Event
+from hypnos_bench.cohorts.annotations.facts import Facts
+from hypnos_bench.cohorts.annotations.nsrr_xml import read_nsrr_xml
+from hypnos_bench.cohorts.annotations.runs import AnnotationError, hypnogram
+from hypnos_bench.cohorts.annotations.safe_xml import MAX_XML_BYTES
+from hypnos_bench.cohorts.annotations.text import STAGES_ONLY
+from hypnos_bench.cohorts.base import Event, Scoring
 from hypnos_bench.cohorts.writers.nsrr_xml import write_nsrr_xml
 
 STAGES = "Stages|Stages"
-KINDS = ("arousal", "obstructive-apnea", "central-apnea", "mixed-apnea", "hypopnea", "desaturation", "rem-behaviour")
+RESPIRATORY = "Respiratory|Respiratory"
+KINDS = ("arousal", "obstructive-apnea", "central-apnea", "mixed-apnea", "hypopnea", "rera", "desaturation", "odd-one")
 
 
-def scored(event_type: str, concept: str, start: object, duration: object) -> str:
+def scored(event_type: str, concept: str, start: object, duration: object, extra: str = "") -> str:
     return (
         f"<ScoredEvent><EventType>{event_type}</EventType><EventConcept>{concept}</EventConcept>"
-        f"<Start>{start}</Start><Duration>{duration}</Duration></ScoredEvent>"
+        f"<Start>{start}</Start><Duration>{duration}</Duration>{extra}</ScoredEvent>"
     )
+
+
+HYPOPNEA = scored(RESPIRATORY, "Hypopnea|Hypopnea", 10, 12.5)
 
 
 def xml(*events: str, epoch_length: str = "30", before: str = "") -> bytes:
@@ -34,6 +36,14 @@ def xml(*events: str, epoch_length: str = "30", before: str = "") -> bytes:
         f"{before}<PSGAnnotation><EpochLength>{epoch_length}</EpochLength>"
         f"<ScoredEvents>{''.join(events)}</ScoredEvents></PSGAnnotation>"
     ).encode()
+
+
+def read(data: bytes, duration_s: float = 600.0, start: time | None = None, **options: object) -> Scoring:
+    return read_nsrr_xml({"main": data}, Facts(duration_s, start), **options)  # type: ignore[arg-type]
+
+
+def codes(data: bytes, duration_s: float) -> list[int]:
+    return hypnogram(read(data, duration_s).stages, duration_s).codes.tolist()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,7 +57,6 @@ def xml(*events: str, epoch_length: str = "30", before: str = "") -> bytes:
             st.floats(0, 1e3, allow_nan=False),
         ),
         max_size=8,
-        unique_by=lambda e: e.start_s,
     ),
     rk=st.booleans(),
     extra_s=st.floats(0, 29.9),
@@ -58,20 +67,36 @@ def test_what_is_written_is_read_back(
     path = tmp_path / "x-nsrr.xml"
     duration_s = len(stages) * 30.0 + extra_s
     write_nsrr_xml(path, stages, events, duration_s, start="21.58.07", rk=rk)
-    data = path.read_bytes()
-    assert read_nsrr_stages(data, duration_s).tolist() == stages
-    assert read_nsrr_events(data) == tuple(sorted(events, key=lambda e: e.start_s))
-    assert read_nsrr_start(data) == RecordingStart(duration_s, (21, 58, 7))
+    scoring = read(path.read_bytes(), duration_s, time(21, 58, 7))
+    assert hypnogram(scoring.stages, duration_s).codes.tolist() == stages
+    assert scoring.events == (tuple(sorted(events, key=lambda e: (e.start_s, e.duration_s, e.kind))) or None)
+    assert sum(scoring.unknown.values()) == sum(e.kind == "odd-one" for e in events)
+    assert scoring.notes == (() if events else (STAGES_ONLY,))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_neither_the_order_nor_the_split_of_runs_matters(seed: int) -> None:
+    elements = [
+        scored(STAGES, "Wake|0", 0, 90),
+        scored(STAGES, "Stage 2 sleep|2", 90, 120),
+        scored(RESPIRATORY, "Hypopnea|Hypopnea", 100, 10),
+        scored(RESPIRATORY, "SpO2 desaturation|SpO2 desaturation", 100, 10),
+    ]
+    split = [*elements[1:], scored(STAGES, "Wake|0", 0, 30), scored(STAGES, "Wake|0", 30, 60)]
+    random.Random(seed).shuffle(split)
+    whole, shuffled = read(xml(*elements), 210.0), read(xml(*split), 210.0)
+    assert codes(xml(*elements), 210.0) == codes(xml(*split), 210.0) == [0, 0, 0, 2, 2, 2, 2]
+    assert whole.events == shuffled.events
 
 
 def test_stages_are_run_length_coded() -> None:
-    data = xml(scored(STAGES, "Stage 2 sleep|2", 0, 450))
-    assert read_nsrr_stages(data, 450.0).tolist() == [2] * 15
+    assert codes(xml(scored(STAGES, "Stage 2 sleep|2", 0, 450)), 450.0) == [2] * 15
 
 
 def test_stages_3_and_4_are_n3() -> None:
     data = xml(scored(STAGES, "Stage 3 sleep|3", 0, 30), scored(STAGES, "Stage 4 sleep|4", 30, 60))
-    assert read_nsrr_stages(data, 90.0).tolist() == [3, 3, 3]
+    assert codes(data, 90.0) == [3, 3, 3]
 
 
 def test_writer_uses_stage_4_only_under_rk(tmp_path: Path) -> None:
@@ -82,42 +107,40 @@ def test_writer_uses_stage_4_only_under_rk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("concept", ["Movement|6", "Unscored|9", "Artifact|10"])
 def test_movement_unscored_and_artifact_are_minus_one(concept: str) -> None:
-    data = xml(scored(STAGES, concept, 0, 30), scored(STAGES, "REM sleep|5", 30, 30))
-    assert read_nsrr_stages(data, 60.0).tolist() == [-1, 4]
+    assert codes(xml(scored(STAGES, concept, 0, 30), scored(STAGES, "REM sleep|5", 30, 30)), 60.0) == [-1, 4]
 
 
 def test_concepts_match_in_any_case() -> None:
-    assert read_nsrr_stages(xml(scored("STAGES|Stages", "WAKE|0", 0.0, 30.0)), 30.0).tolist() == [0]
+    assert codes(xml(scored("STAGES|Stages", "WAKE|0", 0.0, 30.0)), 30.0) == [0]
 
 
-def test_gaps_and_the_unscored_end_are_minus_one() -> None:
-    data = xml(scored(STAGES, "Wake|0", 30, 30), scored(STAGES, "Stage 1 sleep|1", 90, 30))
-    codes = read_nsrr_stages(data, 180.0)
-    assert codes.dtype == np.int8
-    assert codes.tolist() == [-1, 0, -1, 1, -1, -1]
+def test_gaps_and_the_unscored_end_are_minus_one_and_told() -> None:
+    data = xml(scored(STAGES, "Wake|0", 30, 30), scored(STAGES, "Stage 1 sleep|1", 90, 30), HYPOPNEA)
+    assert codes(data, 180.0) == [-1, 0, -1, 1, -1, -1]
+    assert read(data, 180.0).notes == ("4 epochs without a stage, in 3 gaps, the first at 0 s",)
+    assert read(data, 120.0 + 29.9).notes == ("2 epochs without a stage, in 2 gaps, the first at 0 s",)
 
 
 def test_part_of_an_epoch_past_the_signals_is_trimmed() -> None:
     data = xml(scored(STAGES, "Wake|0", 0, 90))
-    assert read_nsrr_stages(data, 61.0).tolist() == [0, 0]
-    assert read_nsrr_stages(data, 89.999).tolist() == [0, 0]
+    assert codes(data, 61.0) == [0, 0]
+    assert codes(data, 89.99) == [0, 0]
 
 
 def test_a_whole_epoch_past_the_signals_is_refused_with_both_lengths() -> None:
-    data = xml(scored(STAGES, "Wake|0", 0, 90))
     with pytest.raises(AnnotationError, match=r"up to 90 s, but the signals last 60 s"):
-        read_nsrr_stages(data, 60.0)
+        codes(xml(scored(STAGES, "Wake|0", 0, 90)), 60.0)
 
 
 def test_unscored_epochs_past_the_signals_say_nothing() -> None:
     data = xml(scored(STAGES, "Wake|0", 0, 60), scored(STAGES, "Unscored|9", 60, 3000))
-    assert read_nsrr_stages(data, 60.0).tolist() == [0, 0]
+    assert codes(data, 60.0) == [0, 0]
 
 
 def test_overlaps_are_refused_naming_both() -> None:
     data = xml(scored(STAGES, "Wake|0", 0, 60), scored(STAGES, "REM sleep|5", 30, 30))
     with pytest.raises(AnnotationError, match=r"ScoredEvent 2 \('REM sleep'\): overlaps ScoredEvent 1 \('Wake'\)"):
-        read_nsrr_stages(data, 90.0)
+        codes(data, 90.0)
 
 
 @pytest.mark.parametrize(
@@ -134,48 +157,130 @@ def test_overlaps_are_refused_naming_both() -> None:
     ],
 )
 def test_times_off_the_grid_are_refused(start: object, duration: object, words: str) -> None:
-    data = xml(scored(STAGES, "Wake|0", start, duration))
     with pytest.raises(AnnotationError, match=r"ScoredEvent 1 \('Wake'\)") as caught:
-        read_nsrr_stages(data, 600.0)
+        codes(xml(scored(STAGES, "Wake|0", start, duration)), 600.0)
     assert words in str(caught.value)
 
 
 def test_an_unknown_stage_is_named_with_the_nearest() -> None:
-    with pytest.raises(AnnotationError, match=r"'Stage 5 sleep'.*unknown sleep stage. Did you mean 'stage \d sleep'"):
-        read_nsrr_stages(xml(scored(STAGES, "Stage 5 sleep|5", 0, 30)), 30.0)
+    data = xml(scored(STAGES, "Stage 5 sleep|5", 0, 30))
+    with pytest.raises(AnnotationError, match=r"'Stage 5 sleep'.* Did you mean 'stage \d sleep'"):
+        read(data)
+    overridden = read_nsrr_xml({"main": data}, Facts(30.0), {"Stage 5 sleep": "R"})
+    assert [run.code for run in overridden.stages] == [4]
 
 
 def test_no_stage_at_all_is_said() -> None:
-    data = xml(scored("Respiratory|Respiratory", "Hypopnea|Hypopnea", 3, 10))
     with pytest.raises(AnnotationError, match="no sleep stage is scored"):
-        read_nsrr_stages(data, 30.0)
+        codes(xml(scored(RESPIRATORY, "Hypopnea|Hypopnea", 3, 10)), 30.0)
 
 
 @pytest.mark.parametrize(
     ("event_type", "concept", "kind"),
     [
-        ("Respiratory|Respiratory", "Obstructive apnea|Obstructive Apnea", "obstructive-apnea"),
-        ("Respiratory|Respiratory", "Central Apnea|Central Apnea", "central-apnea"),
-        ("Respiratory|Respiratory", "Mixed apnea|Mixed Apnea", "mixed-apnea"),
-        ("Respiratory|Respiratory", "Hypopnea|Hypopnea", "hypopnea"),
-        ("Respiratory|Respiratory", "Central hypopnea|Central Hypopnea", "hypopnea"),
-        ("Respiratory|Respiratory", "Unsure|Unsure", "hypopnea"),
-        ("Respiratory|Respiratory", "SpO2 desaturation|SpO2 desaturation", "desaturation"),
-        ("Respiratory|Respiratory", "SpO2 artifact|SpO2 artifact", "spo2-artifact"),
-        ("Respiratory|Respiratory", "Respiratory effort related arousal|RERA", "respiratory-effort-related-arousal"),
+        (RESPIRATORY, "Obstructive apnea|Obstructive Apnea", "obstructive-apnea"),
+        (RESPIRATORY, "Central Apnea|Central Apnea", "central-apnea"),
+        (RESPIRATORY, "Mixed apnea|APNEA-MIXED", "mixed-apnea"),
+        (RESPIRATORY, "Hypopnea|Hypopnea", "hypopnea"),
+        (RESPIRATORY, "Obstructive hypopnea|Obstructive Hypopnea", "hypopnea"),
+        (RESPIRATORY, "Central hypopnea|Central Hypopnea", "hypopnea"),
+        (RESPIRATORY, "Mixed hypopnea|Mixed Hypopnea", "hypopnea"),
+        (RESPIRATORY, "Unsure|Unsure", "hypopnea"),
+        (RESPIRATORY, "SpO2 desaturation|SpO2 desaturation", "desaturation"),
+        (RESPIRATORY, "Respiratory effort related arousal|RERA", "rera"),
         ("Arousals|Arousals", "Arousal|Arousal ()", "arousal"),
+        ("Arousals|Arousals", "Arousal|Arousal (ARO Limb)", "arousal"),
         ("Arousals|Arousals", "ASDA arousal|Arousal (ASDA)", "arousal"),
         ("Arousals|Arousals", "Arousal resulting from Chin EMG|Arousal (CHESHIRE)", "arousal"),
-        ("Limb Movement|Limb Movement", "Limb movement - left|Limb Movement (Left)", "limb-movement-left"),
+        ("Arousals|Arousals", "Arousal resulting from respiratory effort|Arousal (ARO RES)", "arousal"),
+        ("Arousals|Arousals", "External arousal|Arousal (External Arousal)", "arousal"),
     ],
 )
 def test_words_of_events(event_type: str, concept: str, kind: str) -> None:
-    assert read_nsrr_events(xml(scored(event_type, concept, 1.5, 10))) == (Event(kind, 1.5, 10.0),)
+    scoring = read(xml(scored(event_type, concept, 1.5, 10)))
+    assert scoring.events == (Event(kind, 1.5, 10.0),)
+    assert scoring.unknown == {}
 
 
-def test_unsure_is_a_switch_of_the_cohort() -> None:
-    data = xml(scored("Respiratory|Respiratory", "Unsure|Unsure", 1, 10))
-    assert read_nsrr_events(data, unsure="mixed-apnea")[0].kind == "mixed-apnea"
+@pytest.mark.parametrize(
+    ("event_type", "concept"),
+    [
+        (RESPIRATORY, "SpO2 artifact|SpO2 artifact"),
+        (RESPIRATORY, "Respiratory artifact|Respiratory artifact"),
+        (RESPIRATORY, "Periodic breathing|Periodic Breathing"),
+        ("Limb Movement|Limb Movement", "Limb movement - left|Limb Movement (Left)"),
+        ("Limb Movement|Limb Movement", "Periodic leg movement - right|PLM (Right)"),
+        ("Limb Movement|Limb Movement", "Some new leg|X"),
+        ("Electrocardiogram|Electrocardiogram", "Narrow complex tachycardia|Narrow Complex Tachycardia"),
+        ("Body Position|Body Position", "Body position change to supine|POSITION-SUPINE"),
+        (STAGES, "Beginning of time in bed|"),
+    ],
+)
+def test_what_is_no_event_of_interest_is_known_and_left_out_unread(event_type: str, concept: str) -> None:
+    scoring = read(xml(scored(event_type, concept, "", "")))
+    assert (scoring.stages, scoring.events or (), scoring.unknown) == ((), (), {})
+
+
+@pytest.mark.parametrize(
+    ("event_type", "concept", "shown"),
+    [
+        ("Limb Movement|Limb Movement", "Limb movement - left|Limb Movement (Left)", True),
+        ("Limb Movement|Limb Movement", "Some new leg|X", True),
+        (RESPIRATORY, "Respiratory artifact|Respiratory artifact", True),
+        (RESPIRATORY, "SpO2 artifact|SpO2 artifact", True),
+        ("Electrocardiogram|Electrocardiogram", "Bradycardia|Bradycardia", True),
+        ("", "Recording Start Time", False),
+        (STAGES, "Beginning of time in bed|", False),
+        ("Body Position|Body Position", "Body position change to supine|POSITION-SUPINE", False),
+        ("Technician Notes|Technician Notes", "Technician Notes|x", False),
+        ("Lights|Lights", "Lights Off|Lights Off", False),
+    ],
+)
+def test_a_file_of_stages_alone_has_no_scored_events(event_type: str, concept: str, shown: bool) -> None:
+    scoring = read(xml(scored(event_type, concept, 0, 600), scored(STAGES, "Wake|0", 0, 600)))
+    assert (scoring.events, scoring.notes) == (((), ()) if shown else (None, (STAGES_ONLY,)))
+
+
+def test_dropped_and_ignored_events_were_scored_all_the_same() -> None:
+    wake = scored(STAGES, "Wake|0", 0, 600)
+    copies = xml(wake, scored(RESPIRATORY, "SpO2 desaturation|SpO2 desaturation", 40, 12.5))
+    assert read(copies, desaturations="drop").events == ()
+    assert read_nsrr_xml({"main": xml(wake, HYPOPNEA)}, Facts(600.0), {"hypopnea": "ignore"}).events == ()
+
+
+def test_an_unknown_concept_is_counted_and_kept() -> None:
+    data = xml(*[scored(RESPIRATORY, "Odd  Breathing|X", 10 * i, 5) for i in (1, 2)])
+    scoring = read(data)
+    assert scoring.unknown == {"odd breathing": 2}
+    assert [event.kind for event in scoring.events] == ["odd-breathing"] * 2
+    known = read_nsrr_xml({"main": data}, Facts(600.0), {"odd breathing": "hypopnea"})
+    assert ([e.kind for e in known.events], known.unknown) == (["hypopnea"] * 2, {})
+
+
+def test_a_users_word_wins_over_the_type() -> None:
+    data = xml(
+        scored("Arousals|Arousals", "External arousal|X", 1, 3),
+        scored("Limb Movement|Limb Movement", "Leg and waking|X", 5, 3),
+    )
+    scoring = read_nsrr_xml({"main": data}, Facts(60.0), {"External arousal": "ignore", "leg and waking": "arousal"})
+    assert scoring.events == (Event("arousal", 5.0, 3.0),)
+
+
+def test_unsure_is_a_hypopnea_in_mros_and_a_mixed_apnea_in_chat() -> None:
+    data = xml(scored(RESPIRATORY, "Unsure|Unsure", 1, 10))
+    assert read(data).events[0].kind == "hypopnea"
+    assert read(data, unsure="mixed-apnea").events[0].kind == "mixed-apnea"
+
+
+def test_copied_desaturations_are_dropped_on_request_and_told() -> None:
+    data = xml(HYPOPNEA, scored(RESPIRATORY, "SpO2 desaturation|SpO2 desaturation", 40, 12.5))
+    assert [e.kind for e in read(data).events] == ["hypopnea", "desaturation"]
+    dropped = read(data, desaturations="drop")
+    assert [e.kind for e in dropped.events] == ["hypopnea"]
+    assert dropped.notes == (
+        "1 desaturations left out: in this cohort they are copies of respiratory events, not measured times",
+    )
+    assert read(xml(scored(STAGES, "Wake|0", 0, 600), HYPOPNEA), desaturations="drop").notes == ()
 
 
 def test_events_come_in_time_order_without_stages_and_start() -> None:
@@ -183,26 +288,54 @@ def test_events_come_in_time_order_without_stages_and_start() -> None:
         scored("", "Recording Start Time", 0, 600),
         scored("Arousals|Arousals", "Arousal|Arousal ()", 50, 3),
         scored(STAGES, "Wake|0", 0, 30),
-        scored("Respiratory|Respiratory", "Hypopnea|Hypopnea", 20, 10),
+        scored(RESPIRATORY, "Hypopnea|Hypopnea", 20, 10),
     )
-    assert [e.kind for e in read_nsrr_events(data)] == ["hypopnea", "arousal"]
+    assert [e.kind for e in read(data).events] == ["hypopnea", "arousal"]
 
 
 def test_an_event_without_any_word_is_refused() -> None:
     with pytest.raises(AnnotationError, match="ScoredEvent 1"):
-        read_nsrr_events(xml(scored("", "", 0, 1)))
+        read(xml(scored("", "", 0, 1)))
 
 
-def test_a_broken_event_does_not_take_the_stages_with_it() -> None:
-    data = xml(scored("Respiratory|Respiratory", "Hypopnea|Hypopnea", "x", 10), scored(STAGES, "Wake|0", 0, 30))
-    assert read_nsrr_stages(data, 30.0).tolist() == [0]
-    with pytest.raises(AnnotationError, match="<Start> is 'x'"):
-        read_nsrr_events(data)
+@pytest.mark.parametrize("start", ["x", "-1", ""])
+def test_an_event_without_a_time_is_refused(start: str) -> None:
+    with pytest.raises(AnnotationError, match=rf"ScoredEvent 1 \('Hypopnea'\): <Start> is '{start}'"):
+        read(xml(scored(RESPIRATORY, "Hypopnea|Hypopnea", start, 10), scored(STAGES, "Wake|0", 0, 30)))
 
 
-def test_start_without_a_clock_or_at_all() -> None:
-    assert read_nsrr_start(xml(scored("", "Recording Start Time", 0, 600))) == RecordingStart(600.0, None)
-    assert read_nsrr_start(xml()) is None
+@pytest.mark.parametrize(("stated", "told"), [(600, False), (2400, False), (2401, True), ("", False)])
+def test_a_stated_length_half_an_hour_off_is_told(stated: object, told: bool) -> None:
+    data = xml(scored("", "Recording Start Time", 0, stated), scored(STAGES, "Wake|0", 0, 600), HYPOPNEA)
+    assert read(data, 600.0).notes == (
+        ("the annotation states a recording of 2401 s, but the signals last 600 s: a clock change, or another file",)
+        if told
+        else ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("stated", "start", "told"),
+    [
+        ("00.00.00 22.15.00", time(22, 15), False),
+        ("00.00.00 22.15.00", time(22, 15, 59), False),
+        ("00.00.00 23.59.50", time(0, 0, 10), False),
+        ("00.00.00 22.15.00", time(21, 15), True),
+        ("00.00.00 22.15.00", None, False),
+        ("", time(21, 15), False),
+    ],
+)
+def test_another_stated_time_of_day_is_told(stated: str, start: time | None, told: bool) -> None:
+    first = scored("", "Recording Start Time", 0, 600, f"<ClockTime>{stated}</ClockTime>")
+    notes = read(xml(first, scored(STAGES, "Wake|0", 0, 600), HYPOPNEA), 600.0, start).notes
+    expected = "the annotation states that the recording began at 22.15.00, but the signals began at 21:15:00"
+    assert notes == ((expected,) if told else ())
+
+
+def test_an_unreadable_stated_time_of_day_is_told() -> None:
+    first = scored("", "Recording Start Time", 0, 600, "<ClockTime>00.00.00 25.00.00</ClockTime>")
+    notes = read(xml(first, scored(STAGES, "Wake|0", 0, 600), HYPOPNEA), 600.0, time(22)).notes
+    assert notes == ("ClockTime: '25.00.00' is not a time of day (hh:mm:ss)",)
 
 
 LAUGHS = (
@@ -216,32 +349,65 @@ EXTERNAL = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/hostname">]>'
 @pytest.mark.parametrize("before", [LAUGHS, EXTERNAL, "<!DOCTYPE x>"])
 def test_entities_are_refused(before: str) -> None:
     with pytest.raises(AnnotationError, match="refused XML"):
-        read_nsrr_stages(xml(scored(STAGES, "&i;", 0, 30), before=before), 30.0)
+        read(xml(scored(STAGES, "&i;", 0, 30), before=before))
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x00\x01", b"<PSGAnnotation><ScoredEvents>", b"not xml", b"<?xml version='1.0' encoding='utf-99'?><a/>"],
+    [
+        b"",
+        b"\x00\x01",
+        b"<PSGAnnotation><ScoredEvents>",
+        b"not xml",
+        b"<?xml version='1.0' encoding='utf-99'?><a/>",
+        b"<PSGAnnotation>&i;</PSGAnnotation>",
+        b"<PSGAnnotation/><PSGAnnotation/>",
+    ],
 )
 def test_malformed_xml_gives_one_line(data: bytes) -> None:
     with pytest.raises(AnnotationError, match="malformed XML") as caught:
-        read_nsrr_stages(data, 30.0)
+        read(data)
     assert "\n" not in str(caught.value)
 
 
+def test_attributes_comments_and_other_elements_are_passed_over() -> None:
+    event = scored(STAGES, "Wake|0", 0, 30, "<SignalLocation unit='x'>EEG<!-- c --></SignalLocation><?pi x?>")
+    assert codes(xml(event, "<!-- none -->").replace(b"<ScoredEvents>", b"<ScoredEvents version='1'>"), 30.0) == [0]
+
+
+def test_utf_16_is_read() -> None:
+    text = '<?xml version="1.0" encoding="utf-16"?>' + xml(scored(STAGES, "Wake|0", 0, 30)).decode()
+    assert codes(text.encode("utf-16"), 30.0) == [0]
+
+
 def test_another_root_element_is_named() -> None:
-    with pytest.raises(AnnotationError, match="<CMPStudyConfig>, a Profusion export"):
-        read_nsrr_stages(b"<CMPStudyConfig/>", 30.0)
+    with pytest.raises(AnnotationError, match="<CMPStudyConfig>, a Profusion export, expected <PSGAnnotation>"):
+        read(b"<CMPStudyConfig/>")
 
 
 def test_other_epoch_lengths_are_refused() -> None:
     with pytest.raises(AnnotationError, match="'20': only 30-s epochs"):
-        read_nsrr_stages(xml(scored(STAGES, "Wake|0", 0, 30), epoch_length="20"), 30.0)
+        read(xml(scored(STAGES, "Wake|0", 0, 30), epoch_length="20"))
 
 
 def test_size_is_bounded_before_parsing() -> None:
     with pytest.raises(AnnotationError, match="above the limit"):
-        read_nsrr_stages(b" " * (MAX_XML_BYTES + 1), 30.0)
+        read(b" " * (MAX_XML_BYTES + 1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(cut=st.integers(0, 400), at=st.integers(0, 400), noise=st.binary(max_size=6))
+def test_mutated_files_are_read_or_refused(cut: int, at: int, noise: bytes) -> None:
+    good = xml(
+        scored("", "Recording Start Time", 0, 600, "<ClockTime>00.00.00 22.15.00</ClockTime>"),
+        scored(STAGES, "Wake|0", 0, 30),
+        scored(RESPIRATORY, "Hypopnea|Hypopnea", 3, 10),
+    )
+    try:
+        read_as = repr(read(good[:at] + noise + good[at + cut % 9 :], start=time(22)))
+    except AnnotationError as error:
+        read_as = str(error)
+    assert "\n" not in read_as
 
 
 def test_writer_refuses_other_codes(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from importlib.resources import files
 import pytest
 
 from hypnos_bench.cohorts.base import CANONICAL_CHANNELS, Derivation
-from hypnos_bench.cohorts.layouts import Exclude, Flag, Table, load_layout, parse_layout
+from hypnos_bench.cohorts.card import Annotation, Exclude, Flag, Table
+from hypnos_bench.cohorts.card_toml import load_layout, parse_layout
+from hypnos_bench.cohorts.registry import CARD_IDS
 from hypnos_bench.errors import UsageError
 
 MINIMAL = """
@@ -32,7 +34,7 @@ def card(extra: str = "", layout: str = "", more: str = "") -> str:
 def test_a_minimal_card() -> None:
     layout = parse_layout(card(), "x.toml")
     assert layout.channels == {"C3": (Derivation("C3", "A2"), Derivation("C3-A2"))}
-    assert (layout.mains_hz, layout.unsure, layout.aliases) == (60.0, "hypopnea", False)
+    assert (layout.mains_hz, layout.aliases, layout.annotations) == (60.0, False, ())
     assert layout.card.split.kind == "holdout"
     assert layout.card.encoders == ("hypnos",)
 
@@ -58,13 +60,21 @@ reason = "r"
 persons = ["1"]
 scope = ["all"]
 reason = "gone"
+[[annotations]]
+kind = "nsrr-xml"
+path = "xml/{stem}.xml"
+options = { unsure = "mixed-apnea" }
+words = { "deep" = "N3" }
 """
-    layout = parse_layout(card('unsure = "mixed-apnea"\naliases = true\nencoders = ["osf"]', more=more), "x.toml")
-    assert layout.tables == (Table("datasets/x-*.csv", "nsrrid", "int"),)
-    assert layout.flags == (Flag("f", "1", ["stage"], "r"),)
-    assert layout.exclude == (Exclude(["1"], ["all"], "gone"),)
-    assert layout.covariates.columns == {"age": ["a", "b"]}
-    assert (layout.unsure, layout.aliases, layout.card.encoders) == ("mixed-apnea", True, ("osf",))
+    layout = parse_layout(card('aliases = true\nencoders = ["osf"]\nwords = { "nap" = "ignore" }', more=more), "x.toml")
+    assert layout.tables == (Table("datasets/x-*.csv", "nsrrid", transform="int"),)
+    assert layout.flags == (Flag("f", "1", "r", ("stage",)),)
+    assert layout.exclude == (Exclude(("all",), "gone", ("1",)),)
+    assert layout.covariates.columns == {"age": ("a", "b")}
+    words = {"deep": "N3", "nap": "ignore"}
+    expected = Annotation("nsrr-xml", "xml/{stem}.xml", options={"unsure": "mixed-apnea"}, words=words)
+    assert layout.annotations == (expected,)
+    assert (layout.aliases, layout.card.encoders) == (True, ("osf",))
     assert layout.card.split.kind == "cv5"
 
 
@@ -72,21 +82,39 @@ reason = "gone"
     ("text", "words"),
     [
         (card("mians_hz = 50"), "unknown key 'mians_hz'. Did you mean 'mains_hz'?"),
-        (card(layout='annotations = "x"'), "[layout]: unknown key 'annotations'. Did you mean 'annotation'?"),
+        (card(layout='edf = "x"'), "[layout]: unknown key 'edf'."),
+        (card(layout='person = "{who}"'), "uses {who}."),
+        (card(more='[[annotations]]\nkind = "nsrr"\npath = "x"'), "unknown kind 'nsrr'. Did you mean 'nsrr-xml'?"),
+        (
+            card(more='[[annotations]]\nkind = "nsrr-xml"\npath = "{stem}.xml"\noptions = {unsur = "x"}'),
+            "unknown key 'unsur'. Did you mean 'unsure'?",
+        ),
+        (
+            card(more='[[annotations]]\nkind = "nsrr-xml"\npath = "{stem}.xml"\noptions = {unsure = "x"}'),
+            "unsure = 'x' is unknown",
+        ),
+        (
+            card(more='[[annotations]]\nkind = "nsrr-xml"\npath = "{stem}.xml"\nwords = {x = "N5"}'),
+            "'N5' is no meaning",
+        ),
+        (card(more='[[annotations]]\nkind = "nsrr-xml"\npath = "{visit}.xml"'), "uses {visit}."),
+        (
+            card(more='[[exclude]]\nreason="r"\nscope=["all"]'),
+            "name persons, recordings, a condition (where), or every = true",
+        ),
         (card(more='C5 = ["C5"]'), "[channels]: unknown key 'C5'. Did you mean 'C"),
         (card(more='E1 = [{ dif = ["a", "b"] }]'), "[channels] E1: unknown key 'dif'. Did you mean 'diff'?"),
         (card(more='E1 = [{ diff = ["a"] }]'), "neither a label nor {diff = [a, b]}"),
         (card(more='E1 = "LOC"'), "expected a list of labels"),
-        (card(more="[split]\nkind = 3"), "[split]: kind is 3"),
+        (card(more="[split]\nkind = 3"), "kind = 3 is unknown"),
         (card(more="[split]\nfolds = true\nkinds = 1"), "unknown key 'kinds'"),
         (card(more='[[tables]]\nglob = "x"'), "[[tables]] 1: 'key' is missing"),
-        (card(more='[[tables]]\nglob = "x"\nkey = "k"\ntransform = "upper"'), "transform: unknown 'upper'"),
-        (card(more='[tables]\nglob = "x"'), "tables must be a list of tables: [[tables]]"),
+        (card(more='[[tables]]\nglob = "x"\nkey = "k"\ntransform = "upper"'), "transform = 'upper' is unknown"),
+        (card(more='[tables]\nglob = "x"'), "tables is {'glob': 'x'}, expected a list of"),
         (card(more='[[flags]]\ncolumn="c"\nvalue="1"\nreason="r"\nscope=["stages"]'), "Did you mean 'stage'?"),
         (card(more='[[exclude]]\npersons=["1"]\nreason="r"\nscope=["every"]'), "unknown 'every'"),
         (card(more='[[exclude]]\npersons="1"\nreason="r"\nscope=["all"]'), "persons is '1'"),
-        (card(more='[covariates.columns]\nage = "vsage1"'), "age: expected a list of columns"),
-        (card('unsure = "apnea"'), "unsure: unknown 'apnea'. Did you mean 'mixed-apnea'?"),
+        (card(more='[covariates.columns]\nage = "vsage1"'), "age is 'vsage1', expected a list of text"),
         (card().replace('labels = ["stage"]', 'labels = ["stag"]'), "labels: unknown 'stag'. Did you mean 'stage'?"),
         (card().replace("mains_hz = 60", ""), "'mains_hz' is missing"),
         (card().replace("<person>", "<who>"), "no group named 'person'"),
@@ -101,14 +129,16 @@ def test_mistakes_are_named(text: str, words: str) -> None:
     assert str(caught.value).startswith("x.toml")
 
 
-@pytest.mark.parametrize("name", ["mros", "cpsc2021"])
+@pytest.mark.parametrize("name", CARD_IDS)
 def test_packaged_cards_load(name: str) -> None:
     layout = load_layout(name)
     assert layout.card.id == name
     assert layout.card.title
     assert layout.card.licence
+    assert layout.card.access in ("nsrr", "open", "credentialed", "restricted")
     assert layout.card.source.startswith("https://")
-    assert "105 persons" in layout.card.note or name != "cpsc2021"
+    assert layout.layout.example
+    assert layout.annotations or layout.record, "nothing says where the labels are"
 
 
 def test_every_packaged_card_is_named_after_its_id() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hypnos_bench.cohorts.base import CANONICAL_CHANNELS, Cohort, CohortOptions, Derivation, Event, Recording
-from hypnos_bench.cohorts.nsrr import MROS
+from hypnos_bench.cohorts.opener import card_cohort
 from hypnos_bench.cohorts.writers.mros import ODDITIES, write_mros_tree
 from hypnos_bench.cohorts.writers.synthetic import Written
 from hypnos_bench.errors import DataError, RecordingError, UsageError
@@ -27,7 +27,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Writ
 
 @pytest.fixture(scope="module")
 def cohort(tree: tuple[Path, dict[str, Written]]) -> Cohort:
-    return MROS.open(CohortOptions(tree[0]))
+    return card_cohort("mros").open(CohortOptions(tree[0]))
 
 
 def get(cohort: Cohort, oddity: str, visit: str = "1") -> Recording:
@@ -159,7 +159,7 @@ def test_lists_by_id_concern_visit_1(tree: tuple[Path, dict[str, Written]], tmp_
         target = tmp_path / str(path.relative_to(tree[0])).replace("visit1", "visit2")
         target.parent.mkdir(parents=True)
         shutil.copy(path, target)
-    (recording,) = MROS.open(CohortOptions(tmp_path)).recordings
+    (recording,) = card_cohort("mros").open(CohortOptions(tmp_path)).recordings
     assert (recording.id, recording.unusable) == ("mros-visit2-aa2033", {})
     assert len(recording.stages()) == 12
 
@@ -177,23 +177,26 @@ def test_no_event_scoring_is_unusable_for_events_only(cohort: Cohort) -> None:
 )
 def test_flagged_sleep_wake_scoring_is_unusable(cohort: Cohort, oddity: str, words: str) -> None:
     recording = get(cohort, oddity)
-    assert set(recording.unusable) == {"stage", "events"}
+    assert set(recording.unusable) == {"stage", "arousal"}
     with pytest.raises(RecordingError, match=words):
         recording.stages()
     with pytest.raises(RecordingError, match=words):
-        recording.events()
+        recording.events("arousal")
+    assert {e.kind for e in recording.events("respiratory")} <= {"hypopnea", "obstructive-apnea", "central-apnea"}
 
 
 def test_unflagged_sleep_wake_scoring_is_found_by_its_stages(cohort: Cohort) -> None:
-    with pytest.raises(RecordingError, match="no N1, N3 or REM in the whole night"):
-        get(cohort, "sleep-wake-unflagged").stages()
+    for read in (Recording.stages, lambda recording: recording.events("arousal")):
+        with pytest.raises(RecordingError, match="no N1, N3 or REM in the whole night"):
+            read(get(cohort, "sleep-wake-unflagged"))
+    assert get(cohort, "sleep-wake-unflagged").events("respiratory")
 
 
 def test_an_edf_without_annotation_stays_and_says_where_it_was_expected(cohort: Cohort) -> None:
     recording = get(cohort, "no-xml")
     assert recording.labels.files == ()
     assert recording.signal("C3") is not None
-    expected = "polysomnography/annotations-events-nsrr/visit1/mros-visit1-aa2159-nsrr.xml"
+    expected = "polysomnography/annotations-events-nsrr/visit1/mros-visit1-aa9006-nsrr.xml"
     for read in (recording.stages, recording.events):
         with pytest.raises(RecordingError, match=f"no annotation file, expected at {expected}"):
             read()
@@ -238,7 +241,7 @@ def test_opening_reads_no_header(tmp_path: Path) -> None:
     folder = tmp_path / "polysomnography/edfs/visit1"
     folder.mkdir(parents=True)
     (folder / "mros-visit1-aa0001.edf").write_bytes(b"garbage")
-    (recording,) = MROS.open(CohortOptions(tmp_path)).recordings
+    (recording,) = card_cohort("mros").open(CohortOptions(tmp_path)).recordings
     assert recording.covariates == {"sex": "male"}  # no table, no covariate but the constant
     with pytest.raises(RecordingError):
         recording.duration_s()
@@ -253,7 +256,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_the_cohort_folder_may_be_the_root(small: Path) -> None:
-    (recording,) = MROS.open(CohortOptions(small)).recordings
+    (recording,) = card_cohort("mros").open(CohortOptions(small)).recordings
     assert recording.covariates["age"] > 60
     assert len(recording.stages()) == 2
 
@@ -265,7 +268,7 @@ def test_strange_names_and_repeats_are_listed(small: Path) -> None:
     again = edf.parent / "again"
     again.mkdir()
     shutil.copy(edf, again)
-    cohort = MROS.open(CohortOptions(small))
+    cohort = card_cohort("mros").open(CohortOptions(small))
     assert [r.id for r in cohort.recordings] == ["mros-visit1-aa0002"]
     reasons = {e.recording: e.reason for e in cohort.excluded}
     assert "does not fit" in reasons["aa0001"]
@@ -275,7 +278,7 @@ def test_strange_names_and_repeats_are_listed(small: Path) -> None:
 def test_a_malformed_annotation_names_recording_and_file(small: Path) -> None:
     xml = next(small.rglob("*-nsrr.xml"))
     xml.write_bytes(xml.read_bytes()[:-30])
-    (recording,) = MROS.open(CohortOptions(small)).recordings
+    (recording,) = card_cohort("mros").open(CohortOptions(small)).recordings
     with pytest.raises(RecordingError, match=r"^mros-visit1-aa0001: mros-visit1-aa0001-nsrr.xml: malformed XML"):
         recording.stages()
     with pytest.raises(RecordingError, match="malformed XML"):
@@ -284,14 +287,14 @@ def test_a_malformed_annotation_names_recording_and_file(small: Path) -> None:
 
 def test_wrong_roots(tmp_path: Path, small: Path) -> None:
     with pytest.raises(UsageError, match="--root"):
-        MROS.open(CohortOptions())
+        card_cohort("mros").open(CohortOptions())
     with pytest.raises(DataError, match="does not exist"):
-        MROS.open(CohortOptions(tmp_path / "none"))
+        card_cohort("mros").open(CohortOptions(tmp_path / "none"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"holds no polysomnography/edfs folder; expected .*mros-visit1-aa0001.edf"):
-        MROS.open(CohortOptions(tmp_path / "empty"))
+        card_cohort("mros").open(CohortOptions(tmp_path / "empty"))
     next(small.rglob("*.edf")).unlink()
     with pytest.raises(DataError, match=r"no usable recording .*1 left out, the first: mros-visit1-aa0001: annotation"):
-        MROS.open(CohortOptions(small))
+        card_cohort("mros").open(CohortOptions(small))
     with pytest.raises(UsageError, match="drop the person pattern"):
-        MROS.open(CohortOptions(small, person_pattern="(a)"))
+        card_cohort("mros").open(CohortOptions(small, person_pattern="(a)"))
