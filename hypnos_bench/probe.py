@@ -40,7 +40,7 @@ class Probe:
 class ProbeData:
     """Units of all usable recordings of one cohort under one encoder, in recording order."""
 
-    everyone: list[str]  # persons with labels, embedded or not: folds are made of them
+    everyone: Mapping[str, str]  # persons with labels, embedded or not, to their families: folds are made of them
     recordings: list[str]
     persons: list[str]  # per recording
     units: list[Units]
@@ -49,7 +49,7 @@ class ProbeData:
     dropped: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def empty(cls, everyone: list[str], excluded: list[Exclusion], embed_s: float) -> ProbeData:
+    def empty(cls, everyone: Mapping[str, str], excluded: list[Exclusion], embed_s: float) -> ProbeData:
         """Nothing yet; `excluded` is kept by reference, so later exclusions show too."""
         return cls(everyone, [], [], [], excluded, embed_s)
 
@@ -85,7 +85,7 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, SideF
     divided: list[Fold] = []
     selected: list[Mapping[str, Any]] = []
     try:
-        divided = folds(probe.cohort.id, data.everyone, spec.split)
+        divided = folds(probe.cohort.id, [*data.everyone], spec.split, data.everyone)
         fits = []
         for fold in divided:
             shown = draw(_embedded(data, fold), spec.shots, spec.seed)
@@ -121,11 +121,13 @@ def _fit(spec: CellSpec, probe: Probe, data: ProbeData, persons: Sequence[str]) 
             f"all {len(y)} training {probe.task.unit}s of {len(persons)} person(s) are {probe.task.classes[y[0]]}: "
             "nothing to learn; use more shots or other seeds"
         )
-    code = {person: k for k, person in enumerate(sorted(set(persons)))}
+    # Penalties are chosen by folds over persons; relatives must not be on both sides of those either.
+    families = [data.everyone[data.persons[i]] for i in chosen]
+    code = {family: k for k, family in enumerate(sorted(set(families)))}
     rows = TrainingRows(
         x=np.concatenate([data.units[i].x for i in chosen]),
         y=y,
-        person=np.repeat([code[data.persons[i]] for i in chosen], sizes).astype(np.int64),
+        person=np.repeat([code[family] for family in families], sizes).astype(np.int64),
         recording=np.repeat(np.arange(len(chosen)), sizes).astype(np.int64),
         n_classes=len(probe.task.classes),
     )
@@ -149,6 +151,7 @@ def _predict(task: TaskSpec, data: ProbeData, divided: Sequence[Fold], fits: Seq
     y_true = np.concatenate([data.units[indices[k]].y for k in order])
     y_pred = proba.argmax(axis=1)
     unit_recording = np.repeat(np.arange(len(order)), sizes)
+    shares = [share for k in order if (share := data.units[indices[k]].share) is not None]
     n_classes = len(task.classes)
     confusion = confusion_matrices(y_true, y_pred, unit_recording, len(order), n_classes)
     return Predictions(
@@ -159,6 +162,7 @@ def _predict(task: TaskSpec, data: ProbeData, divided: Sequence[Fold], fits: Seq
         y_true=y_true.astype(np.int8),
         y_pred=y_pred.astype(np.int8),
         proba=proba,
+        share=np.concatenate(shares) if len(shares) == len(order) else None,
     )
 
 
@@ -174,6 +178,7 @@ def _side_file(task: TaskSpec, predictions: Predictions) -> SideFile:
         y_pred=predictions.y_pred,
         proba=None if ranked else predictions.proba.astype(np.float16),
         score=predictions.score(task.classes.index(task.positive)) if task.positive is not None else None,
+        share=predictions.share,
     )
 
 

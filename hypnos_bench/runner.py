@@ -176,7 +176,7 @@ def _check_budgets(request: RunRequest, cohort: Cohort, labels: Mapping[str, Uni
     """Refuse before any embedding what no fold can give: too few persons for the split, or for the shots."""
     persons = _labelled_persons(cohort, labels)
     split = _split(request, cohort)
-    for fold in folds(cohort.card.id, persons, split):
+    for fold in folds(cohort.card.id, [*persons], split, persons):
         for shots in request.shots:
             try:
                 draw(fold.train, shots, seed=0)
@@ -184,9 +184,12 @@ def _check_budgets(request: RunRequest, cohort: Cohort, labels: Mapping[str, Uni
                 raise UsageError(f"{cohort.card.id}: {error}") from error
 
 
-def _labelled_persons(cohort: Cohort, labels: Mapping[str, UnitLabels]) -> list[str]:
-    """Persons with labels. Folds and draws are made of them, so that they are the same for every encoder."""
-    return sorted({r.person for r in cohort.recordings if r.id in labels})
+def _labelled_persons(cohort: Cohort, labels: Mapping[str, UnitLabels]) -> dict[str, str]:
+    """Persons with labels, sorted, to their families.
+
+    Folds and draws are made of them, so that they are the same for every encoder.
+    """
+    return dict(sorted((r.person, r.split_unit) for r in cohort.recordings if r.id in labels))
 
 
 def _split(request: RunRequest, cohort: Cohort) -> SplitSpec:

@@ -31,6 +31,8 @@ class Predictions:
     unit_recording : ndarray of int32, shape (n,)
     y_true, y_pred : ndarray of int8, shape (n,)
     proba : ndarray of float64, shape (n, C)
+    share : ndarray of float32, shape (n,), optional
+        Of windows: the share that the positive class covers.
     """
 
     recordings: Sequence[str]
@@ -40,6 +42,7 @@ class Predictions:
     y_true: NDArray[np.int8]
     y_pred: NDArray[np.int8]
     proba: NDArray[np.float64]
+    share: NDArray[np.float32] | None = None
 
     def score(self, positive: int) -> NDArray[np.float32]:
         """Log-odds of class `positive` per unit, the ranking of a two-class task.

@@ -7,7 +7,7 @@ machine. Visits of one person share a person id and therefore always fall on the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hypnos_bench.errors import UsageError
@@ -33,7 +33,9 @@ def in_holdout(cohort_id: str, person: str, spec: SplitSpec) -> bool:
     return _uniform(spec.salt, "holdout", cohort_id, person) < spec.test_fraction
 
 
-def folds(cohort_id: str, persons: Sequence[str], spec: SplitSpec) -> list[Fold]:
+def folds(
+    cohort_id: str, persons: Sequence[str], spec: SplitSpec, family_of: Mapping[str, str] | None = None
+) -> list[Fold]:
     """Divide persons into training and test sides.
 
     Parameters
@@ -45,16 +47,22 @@ def folds(cohort_id: str, persons: Sequence[str], spec: SplitSpec) -> list[Fold]
         ``holdout`` gives one fold. ``cv5`` gives ``min(spec.folds, n_persons)`` folds in which every
         person is tested once and fold sizes differ by one person at most. Folds are dealt out in
         hash order, so adding persons may move others here, unlike the hold-out.
+    family_of : mapping of str to str, optional
+        Person to family. Families are divided instead of persons, whole; a person without entry is one alone.
 
     Raises
     ------
     UsageError
-        With fewer than two persons, or when a hold-out leaves one side empty.
+        With fewer than two persons (or families), or when a hold-out leaves one side empty.
     """
-    everyone = _unique(persons)
+    families: dict[str, list[str]] = {}
+    for person in _unique(persons):
+        families.setdefault((family_of or {}).get(person, person), []).append(person)
+    everyone = _unique(families)
     if len(everyone) < 2:
+        who = "families" if len(families) < len(set(persons)) else "persons"
         raise UsageError(
-            f"{cohort_id}: a split needs at least 2 persons, found {len(everyone)}; "
+            f"{cohort_id}: a split needs at least 2 {who}, found {len(everyone)}; "
             "add recordings, or check how person ids are read from file names"
         )
     if spec.kind == "holdout":
@@ -65,12 +73,12 @@ def folds(cohort_id: str, persons: Sequence[str], spec: SplitSpec) -> list[Fold]
                 f"{cohort_id}: the hold-out of {spec.test_fraction:g} leaves no {side} person "
                 f"out of {len(everyone)}; use --split cv5"
             )
-        return [_fold(everyone, test)]
+        return [_fold(families, test)]
     if spec.folds < 2:
         raise UsageError(f"{cohort_id}: cross-validation needs at least 2 folds, got {spec.folds}")
     dealt = _hash_order(everyone, spec.salt, "cv", cohort_id)
     n_folds = min(spec.folds, len(dealt))
-    return [_fold(everyone, tuple(sorted(dealt[k::n_folds]))) for k in range(n_folds)]
+    return [_fold(families, dealt[k::n_folds]) for k in range(n_folds)]
 
 
 def draw(train_persons: Sequence[str], shots: Shots, seed: int) -> tuple[str, ...]:
@@ -103,9 +111,13 @@ def _unique(persons: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(persons)))
 
 
-def _fold(everyone: tuple[str, ...], test: tuple[str, ...]) -> Fold:
+def _fold(families: Mapping[str, Sequence[str]], test: Iterable[str]) -> Fold:
+    """Fold with the members of the families in `test` on the test side."""
     tested = set(test)
-    return Fold(train=tuple(p for p in everyone if p not in tested), test=test)
+    sides: tuple[list[str], list[str]] = ([], [])
+    for family, members in families.items():
+        sides[family in tested].extend(members)
+    return Fold(train=tuple(sorted(sides[0])), test=tuple(sorted(sides[1])))
 
 
 def _hash(*words: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hypnos_bench.cohorts.base import STAGES, Recording, RhythmSpan
+from hypnos_bench.cohorts.base import STAGES, Recording, Span
 from hypnos_bench.encoders.base import Embedding, mean_over_modalities
 from hypnos_bench.errors import RecordingError, UsageError
 from hypnos_bench.spec import TaskSpec
@@ -35,20 +35,25 @@ class UnitLabels:
         Class codes.
     dropped : mapping of str to int
         Units that exist but carry no usable label, by reason.
+    share : ndarray of float32, shape (n,), optional
+        Of windows: the share that the task's positive class covers (the AF fraction), so that another rule for
+        mixed windows can be applied to stored results.
     """
 
     start_s: NDArray[np.float64]
     y: NDArray[np.int64]
     dropped: Mapping[str, int]
+    share: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
 class Units:
-    """Units of one recording, with features: `x` (n, dim) float32, `y` (n,) int64, and what was dropped."""
+    """Units of one recording, with features: `x` (n, dim) float32, `y` (n,) int64, what was dropped, and shares."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     dropped: Mapping[str, int]
+    share: NDArray[np.float32] | None = None
 
 
 def read_unit_labels(task: TaskSpec, recording: Recording) -> UnitLabels:
@@ -71,15 +76,14 @@ def _class_of(task: TaskSpec) -> dict[str, int]:
 
 
 def _stage_units(task: TaskSpec, recording: Recording) -> UnitLabels:
-    codes = recording.stages()
+    scored = recording.hypnogram()
     class_of = _class_of(task)
     table = np.full(len(STAGES) + 1, -1, dtype=np.int64)  # the last entry stands for code -1
     for code, stage in enumerate(STAGES):
         table[code] = class_of.get(stage, class_of.get(CATCH_ALL, -1))
-    y = table[codes]
-    start_s = np.arange(len(codes), dtype=np.float64) * task.unit_s
+    y = table[scored.codes]
     keep = y >= 0
-    return UnitLabels(start_s[keep], y[keep], {"unscored": int((~keep).sum())})
+    return UnitLabels(scored.start_s[keep], y[keep], {"unscored": int((~keep).sum())})
 
 
 def _rhythm_units(task: TaskSpec, recording: Recording) -> UnitLabels:
@@ -90,11 +94,14 @@ def _rhythm_units(task: TaskSpec, recording: Recording) -> UnitLabels:
     keep = pure if task.mixed == "drop" else labelled
     dropped = {"unlabelled": int((~labelled).sum()), "mixed": int((labelled & ~keep).sum())}
     start_s = np.arange(n_units, dtype=np.float64) * task.unit_s
-    return UnitLabels(start_s[keep], cover[keep].argmax(axis=1).astype(np.int64), dropped)
+    share = None
+    if task.positive is not None:
+        share = (cover[keep, task.classes.index(task.positive)] / task.unit_s).astype(np.float32)
+    return UnitLabels(start_s[keep], cover[keep].argmax(axis=1).astype(np.int64), dropped, share)
 
 
 def rhythm_cover(
-    spans: tuple[RhythmSpan, ...], class_of: Mapping[str, int], n_classes: int, n_units: int, unit_s: float
+    spans: tuple[Span, ...], class_of: Mapping[str, int], n_classes: int, n_units: int, unit_s: float
 ) -> NDArray[np.float64]:
     """Seconds of each window that each class covers, shape (n_units, n_classes)."""
     cover = np.zeros((n_units, n_classes))
@@ -147,4 +154,4 @@ def make_units(task: TaskSpec, recording: Recording, labels: UnitLabels, embeddi
     dropped: dict[str, Any] = {**labels.dropped, "without embedding rows": int((~keep).sum())}
     if not keep.any():
         raise RecordingError(recording.id, f"the embedding covers none of the {len(keep)} labelled {task.unit}s")
-    return Units(x[keep], labels.y[keep], dropped)
+    return Units(x[keep], labels.y[keep], dropped, None if labels.share is None else labels.share[keep])

@@ -49,7 +49,7 @@ def test_mros_goes_from_files_to_a_table(mros, capsys):
     for cell in cells:
         out_of = reasons(cell)
         assert "wrong staging" in out_of["mros-visit1-aa2033"]
-        assert "annotation" in out_of["mros-visit1-aa2159"]
+        assert "annotation" in out_of["mros-visit1-aa9006"]
         for person in ("aa9001", "aa9002", "aa9003"):
             assert (
                 "sleep or wake only" in out_of[f"mros-visit1-{person}"]

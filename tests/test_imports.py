@@ -11,9 +11,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers may not import higher ones; rooms on one layer may import each other only where listed.
 LAYERS = [
     {"errors"},
-    {"spec", "registry", "signals", "threads"},
+    {"spec", "registry", "signals", "threads", "processes"},
     {"cohorts", "hypnos", "store", "taskfiles"},
-    {"encoders", "heads", "metrics", "stats", "report", "splits", "provenance"},
+    {"encoders", "heads", "metrics", "stats", "report", "splits", "provenance", "doctor"},
     {"units", "embed", "scores"},
     {"probe"},
     {"runner"},
@@ -28,6 +28,7 @@ FORBIDDEN = {
     "heads": {"cohorts", "store", "encoders", "hypnos"},
     "metrics": {"cohorts", "store", "encoders", "hypnos"},
     "stats": {"cohorts", "store", "encoders", "hypnos"},
+    "doctor": {"encoders", "heads", "metrics", "stats", "report", "hypnos", "store", "taskfiles"},
     "report": {"cohorts", "encoders", "heads", "signals", "hypnos"},
 }
 # The store keeps embeddings of recordings: it knows these two protocols and nothing else of their rooms.

@@ -112,6 +112,17 @@ def test_the_python_example_runs(home, monkeypatch):
         assert len(live) >= 69
 
 
+def test_the_cohort_settings_of_the_example_hold(home):
+    from hypnos_bench.cohorts.card_toml import load_layout
+
+    text = next(block for block in re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL) if "[mros]" in block)
+    (home / "mine.toml").write_text(text, encoding="utf-8")
+    layout = load_layout("mros", home / "mine.toml")
+    assert layout.outcomes[0].id == "death"
+    assert layout.tables[0].glob == str(home / "mros-online.csv")
+    assert [str(rule) for rule in layout.channels["ABD"]] == ["Abdomen 2"]
+
+
 def mean_kappa(results, encoder):
     cells = [json.loads(p.read_text()) for p in results.glob(f"cells/demo/staging/{encoder}/*.json")]
     assert len(cells) == 10

@@ -140,3 +140,29 @@ def test_nobody_to_draw_from():
         draw([], Shots.parse("1%"), 0)
     with pytest.raises(UsageError, match="5p needs 5 training persons, but there are 3"):
         draw(people(3), Shots.parse("5p"), 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.integers(1, 6), min_size=8, max_size=40), kind=st.sampled_from([HOLDOUT, CV5]))
+def test_families_stay_on_one_side(sizes, kind):
+    family_of = {f"p{f}-{k}": f"family {f}" for f, size in enumerate(sizes) for k in range(size)}
+    try:
+        divided = folds("cfs", [*family_of], kind, family_of)
+    except UsageError:
+        assert kind is HOLDOUT  # few families can all fall on one side
+        return
+    for fold in divided:
+        assert not {family_of[p] for p in fold.train} & {family_of[p] for p in fold.test}
+        assert sorted([*fold.train, *fold.test]) == sorted(family_of)
+    assert divided == folds("cfs", [*reversed(family_of)], kind, family_of)
+
+
+def test_persons_without_family_are_divided_as_if_there_were_none():
+    everyone = people(40)
+    assert folds("c", everyone, CV5, {}) == folds("c", everyone, CV5)
+    assert folds("c", everyone, HOLDOUT, {p: p for p in everyone}) == folds("c", everyone, HOLDOUT)
+
+
+def test_one_family_cannot_be_split():
+    with pytest.raises(UsageError, match="at least 2 families, found 1"):
+        folds("cfs", ["a", "b"], CV5, {"a": "family 1", "b": "family 1"})

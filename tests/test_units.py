@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypnos_bench.cohorts.base import RhythmSpan
+from hypnos_bench.cohorts.base import Hypnogram, Span
 from hypnos_bench.encoders.base import Embedding
 from hypnos_bench.errors import RecordingError, UsageError
 from hypnos_bench.taskfiles import load_task
@@ -20,12 +20,13 @@ def embedding(x, step_s=1.0, start_s=0.0):
     return Embedding({"mean": np.asarray(x, dtype=np.float16)}, start_s, step_s, {})
 
 
-def staged(codes):
-    return SimpleNamespace(id="r1", stages=lambda: np.asarray(codes, dtype=np.int8))
+def staged(codes, first_s=0.0):
+    scored = Hypnogram(first_s + 30.0 * np.arange(len(codes)), np.asarray(codes, dtype=np.int8))
+    return SimpleNamespace(id="r1", hypnogram=lambda: scored)
 
 
 def with_rhythm(duration_s, *spans):
-    return SimpleNamespace(id="r1", duration_s=lambda: duration_s, rhythm=lambda: tuple(RhythmSpan(*s) for s in spans))
+    return SimpleNamespace(id="r1", duration_s=lambda: duration_s, rhythm=lambda: tuple(Span(*s) for s in spans))
 
 
 def test_reference_alignment_is_the_authors_reshape():
@@ -129,7 +130,7 @@ def test_stretches_without_annotation_stay_unlabelled():
 @given(st.lists(st.floats(0, 300), min_size=2, max_size=8, unique=True), st.floats(5, 60))
 def test_cover_never_exceeds_a_window_and_adds_up(edges, unit_s):
     edges = sorted(edges)
-    spans = tuple(RhythmSpan("AFIB" if i % 2 else "N", a, b) for i, (a, b) in enumerate(pairwise(edges)))
+    spans = tuple(Span("AFIB" if i % 2 else "N", a, b) for i, (a, b) in enumerate(pairwise(edges)))
     n_units = int(300 // unit_s)
     cover = rhythm_cover(spans, {"AFIB": 1, "*": 0}, 2, n_units, unit_s)
     assert (cover >= 0).all()
@@ -143,3 +144,22 @@ def test_no_unit_left_is_an_error_with_counts():
     labels = UnitLabels(np.array([300.0]), np.array([0]), {})
     with pytest.raises(RecordingError, match="covers none of the 1 labelled epochs"):
         make_units(STAGING, staged([0]), labels, embedding(np.zeros((60, 1))), 0)
+
+
+def test_epochs_stay_where_the_scorer_put_them():
+    """A hypnogram that begins 17 s into the signals takes the rows from there, not those of a grid from 0."""
+    labels = read_unit_labels(STAGING, staged([0, 2], first_s=17.0))
+    assert labels.start_s.tolist() == [17.0, 47.0]
+    units = make_units(STAGING, staged([0, 2]), labels, embedding(np.arange(80.0)[:, None]), lag_rows=0)
+    assert units.x[:, 0].tolist() == [np.arange(17, 47).mean(), np.arange(47, 77).mean()]
+
+
+def test_the_af_fraction_of_every_kept_window_is_stored():
+    recording = with_rhythm(120.0, ("N", 0.0, 42.0), ("AFIB", 42.0, 90.0))
+    labels = read_unit_labels(replace(AF, mixed="majority"), recording)
+    assert labels.start_s.tolist() == [0.0, 30.0, 60.0]
+    assert labels.share is not None
+    assert labels.share.tolist() == pytest.approx([0.0, 0.6, 1.0])
+    units = make_units(AF, recording, labels, embedding(np.arange(95.0)[:, None]), lag_rows=0)
+    assert units.share is not None
+    assert units.share.tolist() == pytest.approx([0.0, 0.6, 1.0])

@@ -23,6 +23,8 @@ _COMMANDS = {
     "embed": "Embed a cohort's recordings into the store (phase 1 of run).",
     "synthesize": "Generate signals with Hypnos: an EDF file and a picture.",
     "report": "Tables and figures from saved cells.",
+    "doctor": "Check a cohort on disk: what is there, what was understood, what would be lost.",
+    "download": "Fetch an open cohort, or say how to get one that needs an agreement.",
     "list": "List tasks, cohorts, encoders or heads.",
     "show": "Show one task, cohort or encoder in full.",
 }

@@ -49,6 +49,11 @@ reports_option = click.option(
 tasks_dir_option = click.option("--tasks-dir", type=Folder(), help="Folder with task files of your own.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of a table.")
 
+cohort_settings_option = click.option(
+    "--cohort-settings",
+    type=Folder(),
+    help="TOML file with a table per cohort that adds to its card: words, channels, tables, outcomes ...",
+)
 cohort_options = _together(
     click.option("--root", type=Folder(), help="Folder the cohort was downloaded to."),
     click.option(
@@ -62,6 +67,7 @@ cohort_options = _together(
     click.option(
         "--mains", type=click.Choice(["50", "60"]), help="Folder cohorts: mains frequency in Hz (default: 50)."
     ),
+    cohort_settings_option,
 )
 encoder_options = _together(
     click.option("--weights", metavar="FILE|FOLDER|REPO", help="Hypnos weights (default: the released ones)."),
@@ -102,6 +108,7 @@ def make_cohort_options(values: Mapping[str, Any], cohort_id: str) -> CohortOpti
         cache=values["cache"],
         person_pattern=values["person_pattern"],
         mains_hz=float(values["mains"]) if values["mains"] else None,
+        settings=values["cohort_settings"],
     )
 
 

@@ -8,6 +8,7 @@ import click
 
 from hypnos_bench.cli.options import (
     Folder,
+    cohort_settings_option,
     config_option,
     encoder_options,
     json_option,
@@ -33,11 +34,13 @@ _ALIGNMENT = {
 Examples:
   hypnos-bench show task staging
   hypnos-bench show cohort mros
+  hypnos-bench show cohort shhs --cohort-settings mine.toml
   hypnos-bench show encoder features --json""",
 )
 @click.argument("kind", type=click.Choice(["task", "cohort", "encoder"]))
 @click.argument("name")
 @click.option("--cache", type=Folder(), hidden=True)
+@cohort_settings_option
 @encoder_options
 @tasks_dir_option
 @config_option
@@ -66,10 +69,18 @@ def _task(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cohort(values: dict[str, Any]) -> dict[str, Any]:
+    from hypnos_bench.cli.cohort_text import describe
     from hypnos_bench.cohorts.registry import COHORTS
 
-    card: dict[str, Any] = plain(COHORTS.load(values["name"]).card)
-    return card
+    source = COHORTS.load(values["name"])
+    settings = values["cohort_settings"]
+    if getattr(source, "layout", None) is None:
+        card: dict[str, Any] = plain(source.card)
+        return card
+    from hypnos_bench.cohorts.card_toml import load_layout
+
+    layout = load_layout(values["name"], settings)
+    return plain(layout) if values["as_json"] else describe(layout)
 
 
 def _encoder(values: dict[str, Any]) -> dict[str, Any]:

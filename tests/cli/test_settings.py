@@ -131,7 +131,13 @@ def test_one_file_serves_every_command(settings, words):
 
 @pytest.mark.parametrize("command", all_commands(), ids=lambda command: command.name)
 def test_a_key_that_no_command_has_is_refused(settings, command):
-    words = {"run": ["staging"], "list": ["tasks"], "show": ["task", "staging"]}.get(command.name, [])
+    words = {
+        "run": ["staging"],
+        "list": ["tasks"],
+        "show": ["task", "staging"],
+        "doctor": ["cohort", "mros"],
+        "download": ["mros"],
+    }.get(command.name, [])
     with pytest.raises(UsageError, match=r"unknown key 'shot'\. Did you mean 'shots'"):
         settings([command.name, *words], "shot = 1")
 
