@@ -25,7 +25,10 @@ def test_tasks_cards_and_marker_are_inside(site):
     assert {p.name for p in (site / "hypnos_bench/_tasks").glob("*.toml")} == {
         p.name for p in (ROOT / "tasks").glob("*.toml")
     }
-    assert {p.name for p in (site / "hypnos_bench/cohorts/cards").glob("*.toml")} >= {"mros.toml", "cpsc2021.toml"}
+    assert {p.name for p in (site / "hypnos_bench/cohorts/cards").glob("*.toml")} == {
+        p.name for p in (ROOT / "hypnos_bench/cohorts/cards").glob("*.toml")
+    }
+    assert (site / "hypnos_bench/cohorts/downloads/sources.toml").is_file()
     assert (site / "hypnos_bench/py.typed").is_file()
     assert not list(site.rglob("tests"))
 
