@@ -13,7 +13,7 @@ from defusedxml.common import DefusedXmlException
 from hypnos_bench.cohorts.annotations.runs import AnnotationError
 
 MAX_XML_BYTES = 8 * 1024 * 1024
-"""A night's annotation is well under 1 MiB. A parsed element takes a hundred times its bytes: 64 MiB would take 6 GB."""
+"""A night's annotation is well under 1 MiB. Parsing takes a hundred times the bytes: 64 MiB would take 6 GB."""
 
 _OTHER_ROOTS = {"PSGAnnotation": "an NSRR annotation", "CMPStudyConfig": "a Profusion export"}
 
