@@ -143,6 +143,10 @@ class EdfFile:
         return Signal(values, channel.per_record / h.record_s, channel.unit, label)
 
 
+MAX_ANNOTATIONS = 200_000
+"""Annotations of one file; a night has some thousands."""
+
+
 def read_edf_annotations(path: str | Path) -> list[tuple[float, float, str]]:
     """Annotations of an EDF+ or BDF+ file.
 
@@ -154,7 +158,7 @@ def read_edf_annotations(path: str | Path) -> list[tuple[float, float, str]]:
     Raises
     ------
     RecordingError
-        When the file cannot be trusted or an annotation is malformed.
+        When the file cannot be trusted, an annotation is malformed, or there are far too many.
     """
     path = Path(path)
     header = read_header(path)
@@ -167,6 +171,8 @@ def read_edf_annotations(path: str | Path) -> list[tuple[float, float, str]]:
                 # The first list of a record holds an empty text: it only says when the record begins.
                 keep = texts[1:] if index == 0 and i == 0 and texts[:1] == [b""] else texts
                 found += [(start_s - first_s, duration_s, _decode(text)) for text in keep if text]
+            if len(found) > MAX_ANNOTATIONS:
+                raise RecordingError(path.name, f"more than {MAX_ANNOTATIONS} annotations: this is no night's scoring")
     return found
 
 

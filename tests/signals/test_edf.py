@@ -336,3 +336,13 @@ def test_damaged_bytes_give_one_line_or_whole_channels(edf_plus, damage):
         edf_plus.write_bytes(sound)
     assert refusal.startswith("plus.edf: ")
     assert "\n" not in refusal
+
+
+def test_annotations_are_bounded_while_they_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "x.edf"
+    texts = [(30.0 * i, 30.0, "Sleep stage W") for i in range(4)]
+    write_edf(path, [], annotations=texts)
+    assert read_edf_annotations(path) == texts
+    monkeypatch.setattr("hypnos_bench.signals.edf.MAX_ANNOTATIONS", 3)
+    with pytest.raises(RecordingError, match="x.edf: more than 3 annotations"):
+        read_edf_annotations(path)
