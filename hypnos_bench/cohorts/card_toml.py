@@ -217,8 +217,8 @@ def _from_settings(table: Any, keys: Sequence[str], settings: Path) -> Any:
 def _toml(text: str, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name}: {error}") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError; so is a number of 10,000 digits
+        raise UsageError(f"{name}: not readable as TOML: {error}") from error
 
 
 def _layout(data: Mapping[str, Any], name: str) -> CohortLayout:

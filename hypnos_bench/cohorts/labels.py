@@ -11,6 +11,7 @@ from hypnos_bench.cohorts.annotations.facts import Facts
 from hypnos_bench.cohorts.annotations.kinds import Kind, kind_of, reader
 from hypnos_bench.cohorts.annotations.runs import AnnotationError
 from hypnos_bench.cohorts.base import Scoring
+from hypnos_bench.cohorts.scan import is_there
 from hypnos_bench.errors import RecordingError
 from hypnos_bench.signals.base import SignalFile
 from hypnos_bench.spec import digest
@@ -46,7 +47,7 @@ class AnnotationFiles:
     @property
     def files(self) -> tuple[Path, ...]:
         """The main file and its companions that exist."""
-        return (self.main, *(path for path in self.beside.values() if path.is_file()))
+        return (self.main, *(path for path in self.beside.values() if is_there(path)))
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class FileLabels:
     @property
     def files(self) -> tuple[Path, ...]:
         """Annotation files; a signal file that holds them counts too."""
-        return self.source.files if self.source is not None and self.source.main.is_file() else ()
+        return self.source.files if self.source is not None and is_there(self.source.main) else ()
 
     @property
     def rules(self) -> str:
@@ -102,7 +103,7 @@ class FileLabels:
             for name in self.source.needs:
                 if not self.source.beside[name].is_file():
                     raise AnnotationError(f"cannot be read without {self.source.beside[name].name} beside it")
-            files |= {name: read_bounded(path) for name, path in self.source.beside.items() if path.is_file()}
+            files |= {name: read_bounded(path) for name, path in self.source.beside.items() if is_there(path)}
             scoring = reader(kind)(files, facts_of(self.signals), self.source.words, **self.source.options)
         except AnnotationError as error:
             raise RecordingError(self.recording, f"{self.source.main.name}: {error}{self.missing}") from error

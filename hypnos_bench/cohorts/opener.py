@@ -19,6 +19,7 @@ from hypnos_bench.cohorts.montage import LazyMontage
 from hypnos_bench.cohorts.scan import (
     below,
     by_id,
+    is_there,
     nothing_found,
     refuse_mains,
     refuse_person_pattern,
@@ -184,7 +185,7 @@ class _Opening:
         looked_for = []
         for annotation in self._annotations(file):
             path = self._annotation_path(annotation.path, file)
-            if path.is_file():
+            if is_there(path):
                 beside = {name: self._annotation_path(t, file) for name, t in annotation.beside.items()}
                 source = AnnotationFiles(
                     annotation.kind, path, beside, annotation.options, annotation.words, tuple(annotation.needs)

@@ -66,6 +66,14 @@ def walk_files(root: Path, *suffixes: str, locked: list[OSError] | None = None) 
                 yield Path(folder) / name
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file is there: one in a folder that cannot be read counts, so that reading it says why it cannot."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
 def below(root: Path, path: Path) -> str:
     """Path below `root` with forward slashes, for messages that hold on any machine."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

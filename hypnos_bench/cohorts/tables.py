@@ -15,6 +15,9 @@ from hypnos_bench.cohorts.rows import Row, TableRow, number, same
 from hypnos_bench.cohorts.workbooks import MAX_BYTES, SUFFIXES, read_workbook
 from hypnos_bench.errors import DataError, UsageError
 
+MAX_KEY_CHARACTERS = 200
+"""A longer cell is no id."""
+
 WHITESPACE = "whitespace"
 """`Table.delimiter` of columns lined up by blanks."""
 
@@ -124,6 +127,8 @@ def _version_number(stem: str) -> tuple[int, ...]:
 def join_key(cell: str, table: Table) -> str | None:
     """Form in which ids are compared, or ``None`` for a cell that holds no id."""
     cell = cell.strip()
+    if len(cell) > MAX_KEY_CHARACTERS:
+        return None
     if table.transform == "fold":
         return cell.casefold() or None
     if cell.isdecimal():

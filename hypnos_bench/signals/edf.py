@@ -146,6 +146,9 @@ class EdfFile:
 MAX_ANNOTATIONS = 200_000
 """Annotations of one file; a night has some thousands."""
 
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+"""Annotations of one data record: a whole night's hypnogram in one record takes some kilobytes."""
+
 
 def read_edf_annotations(path: str | Path) -> list[tuple[float, float, str]]:
     """Annotations of an EDF+ or BDF+ file.
@@ -165,6 +168,8 @@ def read_edf_annotations(path: str | Path) -> list[tuple[float, float, str]]:
     first_s = first_onset_s(path, header)
     found = []
     for index, channel in enumerate(header.annotations if header.plus else ()):
+        if channel.per_record * header.sample_bytes > MAX_RECORD_BYTES:
+            raise RecordingError(path.name, f"a data record with more than {MAX_RECORD_BYTES} bytes of annotations")
         for record, row in enumerate(rows(path, header, channel)):
             onsets = parse_tals(path, record, row.tobytes())
             for i, (start_s, duration_s, texts) in enumerate(onsets):

@@ -121,6 +121,8 @@ def read_header(path: Path) -> EdfHeader:
 def _read_raw(path: Path, fields: FieldReader, refuse: Refuse) -> _Raw:
     try:
         size = path.stat().st_size
+        if not path.is_file():
+            refuse("not a regular file")
         with path.open("rb") as f:
             fixed = f.read(256)
             sample_bytes = _VERSIONS.get(fixed[:8])

@@ -29,6 +29,7 @@ _SAMPLE_BYTES = {
     "310": 4 / 3,
     "311": 4 / 3,
 }
+_LONGEST_S = 7 * 86_400.0
 # What wfdb raises on damaged text or bytes; it has no error class of its own.
 _MALFORMED = (ValueError, IndexError, KeyError, TypeError, AttributeError, EOFError, OverflowError)
 
@@ -82,6 +83,13 @@ class WfdbFile:
             raise RecordingError(self._path.name, "multi-segment record; convert it to one segment with WFDB's xform")
         if not (header.fs and math.isfinite(header.fs) and header.fs > 0):
             raise RecordingError(self._path.name, f"the header gives {header.fs} as sampling frequency")
+        if len(header.sig_name or ()) != header.n_sig:
+            listed = len(header.sig_name or ())
+            raise RecordingError(
+                self._path.name, f"cut off: it says {header.n_sig} signals and lists {listed}; fetch it again"
+            )
+        if (header.sig_len or 0) > _LONGEST_S * header.fs:
+            raise RecordingError(self._path.name, f"the header gives {header.sig_len} samples: more than a week")
         return header
 
     @cached_property

@@ -149,3 +149,18 @@ def test_a_truncated_signal_file_is_told_without_reading_it(mitdb):
     reasons = WfdbFile(mitdb / "100.hea").unreadable()
     assert set(reasons) == {"MLII", "V5"}
     assert reasons["V5"].startswith("100.dat is truncated: 3600 of 650000 samples are there")
+
+
+@pytest.mark.parametrize(("kept", "listed"), [(2, 0), (3, 1)])
+def test_a_header_that_was_cut_off_is_refused(mitdb, kept, listed):
+    header = mitdb / "100.hea"
+    header.write_text("\n".join(header.read_text().splitlines()[:kept]) + "\n")
+    with pytest.raises(RecordingError, match=f"cut off: it says 2 signals and lists {listed}"):
+        WfdbFile(header).channels()
+
+
+def test_a_header_with_an_impossible_length_is_refused(mitdb):
+    header = mitdb / "100.hea"
+    header.write_text(header.read_text().replace("650000", "999999999999999"))
+    with pytest.raises(RecordingError, match="more than a week"):
+        WfdbFile(header).channels()
