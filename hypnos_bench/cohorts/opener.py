@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -83,10 +84,17 @@ class _Opening:
     @cached_property
     def _base(self) -> Path:
         """Root, or the cohort's own folder below it when the user kept that."""
-        folders = self.layout.layout.folders
-        return next(
-            (p for folder in folders for p in sorted(self.root.glob(folder), reverse=True) if p.is_dir()), self.root
+        return self._folders[0] if self._folders else self.root
+
+    @cached_property
+    def _folders(self) -> list[Path]:
+        """Top folders below the root that the card knows, the newest version of each first."""
+        found = (
+            path
+            for pattern in self.layout.layout.folders
+            for path in sorted(self.root.glob(pattern), key=_by_numbers, reverse=True)
         )
+        return [path for path in dict.fromkeys(found) if path.is_dir()]
 
     def cohort(self) -> Cohort:
         files = self.layout.layout
@@ -111,8 +119,14 @@ class _Opening:
             looked_for = f"{' or '.join(files.suffixes)} files named {files.file}"
             raise nothing_found(self.root, self._id, looked_for, files.example, excluded, found.remarks)
         left_out = tuple(sorted(excluded, key=lambda e: (e.recording, e.reason)))
+        gaps = Counter(joined.gaps)
+        if len(self._folders) > 1:
+            names = ", ".join(below(self.root, path) for path in self._folders)
+            gaps[
+                f"several top folders: {names}; only the first is read, give it as --root or move the others away"
+            ] += 1
         card = replace(self.layout.card, persons_assumed=joined.persons_assumed)
-        return Cohort(card, by_id(recordings), left_out, _told(remarks), _told(joined.gaps))
+        return Cohort(card, by_id(recordings), left_out, _told(remarks), _told(gaps))
 
     def _rules(self, file: FoundFile) -> Iterator[tuple[tuple[str, ...], str]]:
         """Scope and reason of every exclusion by id that fits a file."""
@@ -230,6 +244,12 @@ class _Opening:
             stem = path.name[: -len(suffix)]
             if path not in used and stem not in known:
                 yield Exclusion(stem, f"annotation without signals: {below(self._base, path)} has no signal file")
+
+
+def _by_numbers(path: Path) -> list[tuple[int, str]]:
+    """Order in which 1.10.0 comes after 1.9.0."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _told(counts: Mapping[str, int]) -> tuple[str, ...]:

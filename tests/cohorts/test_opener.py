@@ -11,6 +11,7 @@ import pytest
 
 from hypnos_bench.cohorts.base import CANONICAL_CHANNELS, Cohort, CohortOptions, Derivation, Event, Recording
 from hypnos_bench.cohorts.opener import card_cohort
+from hypnos_bench.cohorts.writers.cpsc2021 import write_cpsc2021_tree
 from hypnos_bench.cohorts.writers.mros import ODDITIES, write_mros_tree
 from hypnos_bench.cohorts.writers.synthetic import Written
 from hypnos_bench.errors import DataError, RecordingError, UsageError
@@ -298,3 +299,14 @@ def test_wrong_roots(tmp_path: Path, small: Path) -> None:
         card_cohort("mros").open(CohortOptions(small))
     with pytest.raises(UsageError, match="drop the person pattern"):
         card_cohort("mros").open(CohortOptions(small, person_pattern="(a)"))
+
+
+def test_several_top_folders_are_told_and_the_newest_is_read(tmp_path: Path) -> None:
+    name = "paroxysmal-atrial-fibrillation-events-detection-from-dynamic-ecg-recordings"
+    for version in ("1.9.0", "1.10.0"):
+        folder = tmp_path / f"{name}-{version}"
+        write_cpsc2021_tree(folder, n_persons=1, records=1, minutes=0.1)
+    cohort = card_cohort("cpsc2021").open(CohortOptions(tmp_path))
+    assert {r.signals.path.is_relative_to(folder) for r in cohort.recordings} == {True}
+    (told,) = cohort.gaps
+    assert told.startswith(f"several top folders: {name}-1.10.0, {name}-1.9.0; only the first is read")

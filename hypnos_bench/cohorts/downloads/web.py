@@ -221,9 +221,14 @@ def read_piece(body: http.client.HTTPResponse, most: int) -> bytes:
 
 def check_url(url: str) -> str:
     """The address itself, when it is http or https with a host; ``UsageError`` otherwise."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UsageError(f"{url!r} is no http or https address")
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        usable = parts.port is None or parts.port > 0  # reading the port checks it
+    except (ValueError, UnicodeError) as error:
+        raise UsageError(f"{url!r} is no http or https address: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not usable or not url.isascii() or " " in url:
+        raise UsageError(f"{url!r} is no http or https address in plain characters")
     return url
 
 

@@ -129,3 +129,13 @@ def test_redirects_go_to_https_or_stay_in_their_scheme(asked: str, new: str, fol
 def test_only_web_addresses_are_opened(url: str) -> None:
     with pytest.raises(UsageError, match="no http or https address"):
         check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[", "http://a..b/", "http://é.example/", "http://h:nope/", "http://h/a b", "ftp://h/"]
+)
+def test_an_address_that_is_none_is_refused_at_once(url):
+    from hypnos_bench.cohorts.downloads.web import check_url
+
+    with pytest.raises(UsageError, match="is no http or https address"):
+        check_url(url)
