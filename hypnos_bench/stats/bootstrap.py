@@ -7,13 +7,10 @@ few persons (fewer than about 20) they cover less than they claim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from hypnos_bench.metrics.classification import Ranking
 
 MIN_PERSONS = 2
 """With fewer persons nothing varies between replicates, and there is no interval."""
@@ -54,51 +51,54 @@ def percentile_interval(replicates: ArrayLike) -> Interval | None:
     return Interval(float(low), float(high), int(valid.size))
 
 
-def person_bootstrap_confusion(
-    conf_by_person: NDArray[Any],
-    metrics: Callable[[NDArray[np.int64]], Mapping[str, NDArray[np.float64]]],
-    n_boot: int = 1000,
-    seed: int = 0,
-) -> dict[str, Interval | None]:
-    """Intervals of pooled metrics of a confusion matrix.
+class Difference(NamedTuple):
+    """Difference a - b of a pooled metric, with interval and p from shared draws of persons.
+
+    `p` is two-sided and never below `min_p`. Bounds and p are NaN when fewer than half of the replicates (or fewer than
+    two) define both sides; `n_valid` counts those that do.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    n_valid: int
+    min_p: float
+
+
+def paired_difference(replicates_a: ArrayLike, replicates_b: ArrayLike, point_a: float, point_b: float) -> Difference:
+    """Compare two encoders by bootstrap replicates that come from the same :func:`person_weights`.
 
     Parameters
     ----------
-    conf_by_person : ndarray of int, shape (P, C, C)
-        One matrix per person, all of a person's recordings added up.
-    metrics : callable
-        Maps matrices (n_boot, C, C) to values (n_boot,) by id, such as ``score_confusion``.
-    n_boot, seed : int
+    replicates_a, replicates_b : array of float, shape (B,)
+        The metric in each replicate; NaN where it is not defined. Replicates that only one side defines are left out.
+    point_a, point_b : float
+        The metric on the data themselves.
 
     Returns
     -------
-    dict of str to Interval or None
-        ``None`` with fewer than two persons, or when most replicates are undefined.
+    Difference
+        Percentile interval, and p = 2 min(share of differences <= 0, share >= 0) with (b + 1) / (B + 1) for a share
+        (Davison & Hinkley 1997, ch. 4), at most 1: no p below 2 / (B + 1) can come out. Where it is at most 0.05 the
+        interval excludes 0, and it shares its weakness: with fewer than about 20 persons it is too small.
+
+    Raises
+    ------
+    ValueError
+        When shapes differ.
     """
-    n_persons, n_classes = conf_by_person.shape[:2]
-    if n_persons < MIN_PERSONS:
-        return dict.fromkeys(metrics(conf_by_person.sum(axis=0, keepdims=True)))
-    weights = person_weights(n_persons, n_boot, seed)
-    # Counts stay below 2**53, so the float product is exact and far faster than the integer one.
-    pooled = weights.astype(np.float64) @ conf_by_person.reshape(n_persons, -1).astype(np.float64)
-    replicates = metrics(np.rint(pooled).astype(np.int64).reshape(n_boot, n_classes, n_classes))
-    return {metric: percentile_interval(values) for metric, values in replicates.items()}
-
-
-def person_bootstrap_ranking(
-    y_true: ArrayLike, score: ArrayLike, person: ArrayLike, n_persons: int, n_boot: int = 1000, seed: int = 0
-) -> dict[str, Interval | None]:
-    """Intervals of ``auroc`` and ``auprc``.
-
-    Parameters
-    ----------
-    y_true : array of bool, shape (n,)
-    score : array of float, shape (n,)
-    person : array of int, shape (n,)
-        Person codes 0..n_persons-1, in the order used for the confusion matrices.
-    n_persons, n_boot, seed : int
-    """
-    if n_persons < MIN_PERSONS:
-        return {"auroc": None, "auprc": None}
-    area, precision = Ranking(y_true, score, person).score(person_weights(n_persons, n_boot, seed))
-    return {"auroc": percentile_interval(area), "auprc": percentile_interval(precision)}
+    left, right = np.asarray(replicates_a, dtype=np.float64), np.asarray(replicates_b, dtype=np.float64)
+    if left.shape != right.shape or left.ndim != 1:
+        raise ValueError(f"replicates must be two equally long rows, got {left.shape} and {right.shape}")
+    # Rounded as in the paired tests: a difference of float noise is no difference.
+    differences = np.round(left - right, 10)
+    interval = percentile_interval(differences)
+    valid = differences[~np.isnan(differences)]
+    value, nan = float(point_a) - float(point_b), float("nan")
+    if interval is None:
+        return Difference(value, nan, nan, nan, int(valid.size), nan)
+    shares = [(int((side * valid <= 0).sum()) + 1) / (valid.size + 1) for side in (1, -1)]
+    return Difference(
+        value, interval.low, interval.high, min(1.0, 2 * min(shares)), int(valid.size), 2 / (valid.size + 1)
+    )
