@@ -13,6 +13,7 @@ unit = "epoch"
 classes = ["W", "S"]
 metrics = ["kappa"]
 cohorts = ["demo"]
+heads = ["linear"]
 [class_map]
 W = "W"
 "*" = "S"
@@ -61,7 +62,8 @@ def test_new_classes_with_a_map_start_a_new_map(tmp_path):
     ("lines", "message"),
     [
         ('classes = ["NREM", "rest"]', r"class_map\.W = 'W' .*class_map is inherited from 'base'; state class_map"),
-        ('unit_s = 20\nunit = "window"\nclasses = ["X", "S"]', r"class_map\.W = 'W' .*inherited from 'base'"),
+        ('label = "rhythm"', r"unit = 'epoch': rhythm labels are per window \(unit is inherited from 'base'"),
+        ('classes = ["W", "S", "X"]', r"class_map leads no label to class 'X' \(class_map is inherited from 'base'"),
         ('positive = "X"', r"positive = 'X' is not one of the classes$"),
         ('[class_map]\nN1 = "X"', r"class_map\.N1 = 'X' is not one of the classes\.$"),
     ],
@@ -90,9 +92,23 @@ def test_extends_goes_one_level(tmp_path):
         ('label = "stage"', 'label = "stages"', r"label = 'stages' must be one of .*Did you mean 'stage'\?"),
         ('W = "W"', 'W = "Wake"', "class_map.W = 'Wake' is not one of the classes"),
         ('classes = ["W", "S"]', 'classes = ["W"]', "at least two"),
+        ('classes = ["W", "S"]', 'classes = ["W", "S", "W"]', "classes has 'W' twice"),
+        ('metrics = ["kappa"]', 'metrics = ["kappa", "kappa"]', "metrics has 'kappa' twice"),
+        ('heads = ["linear"]', "heads = []", "heads must be a list of strings"),
+        ('heads = ["linear"]', "", "missing key 'heads'"),
+        ('W = "W"', 'Wake = "W"', r"class_map: 'Wake' is no stage \(W, N1, N2, N3, R\)"),
+        ('"*" = "S"', "", "class_map leads no label to class 'S'"),
+        ('[class_map]\nW = "W"\n"*" = "S"\n', "", "missing class_map: which labels belong to which class"),
+        ('title = "T"', 'title = "T"\nignore = ["W"]', "ignore has 'W', which class_map makes 'W'"),
+        ('title = "T"', 'title = "T"\nkind = "regression"', "kind = 'regression': stage labels are for classification"),
+        ('title = "T"', 'title = "T"\nsplit = "cv10"', "split = 'cv10' must be one of cohort, holdout, cv5"),
         ('classes = ["W", "S"]', "classes = [1, 2]", "list of strings"),
         ('unit = "epoch"', 'unit = "epoch"\nunit_s = 20', "an epoch is 30 s"),
-        ('unit = "epoch"', 'unit = "window"\nunit_s = -1', "positive number"),
+        ('unit = "epoch"', 'unit = "epoch"\nunit_s = -1', "unit_s must be a number of seconds, 0 or more"),
+        ('unit = "epoch"', 'unit = "epoch"\nunit_s = true', "unit_s must be a number of seconds"),
+        ('unit = "epoch"', 'unit = "epoch"\nunit_s = 0', "unit_s must be a positive number"),
+        ('unit = "epoch"', 'unit = "window"', "unit = 'window': stage labels are per epoch"),
+        ('unit = "epoch"', 'unit = "epoch"\ndemographics = ["age"]', "demographics stand beside whole recordings"),
         ('title = "T"', 'title = "T"\npositive = "X"', "positive = 'X'"),
         ('id = "bad"', 'id = "good"', "must equal the file name"),
         ('title = "T"', 'title = "T', "not a readable TOML"),
@@ -117,3 +133,126 @@ def test_own_tasks_may_not_redefine_packaged_ones(tmp_path):
 def test_unknown_task_suggests():
     with pytest.raises(UsageError, match="Did you mean 'staging'"):
         load_task("stagging")
+
+
+OTHERS = {
+    "events": """
+id = "{id}"
+title = "T"
+label = "events"
+unit = "epoch"
+events = ["arousal"]
+classes = ["none", "some"]
+positive = "some"
+metrics = ["auroc"]
+cohorts = ["demo"]
+heads = ["linear"]
+""",
+    "covariate": """
+id = "{id}"
+title = "T"
+label = "covariate"
+unit = "person"
+columns = ["ahi"]
+cuts = [5, 15.5]
+classes = ["low", "middle", "high"]
+metrics = ["kappa"]
+cohorts = ["demo"]
+heads = ["linear"]
+""",
+    "number": """
+id = "{id}"
+title = "T"
+label = "covariate"
+unit = "recording"
+kind = "regression"
+columns = ["age"]
+demographics = ["sex"]
+metrics = ["mae"]
+cohorts = ["demo"]
+heads = ["ridge"]
+""",
+    "outcome": """
+id = "{id}"
+title = "T"
+label = "outcome"
+unit = "person"
+kind = "survival"
+columns = ["death"]
+horizons = [5, 7.5]
+metrics = ["c-index", "auroc-5y", "calibration-7.5y"]
+cohorts = ["demo"]
+heads = ["cox"]
+""",
+    "minutes": """
+id = "{id}"
+title = "T"
+label = "minutes"
+unit = "window"
+unit_s = 60
+classes = ["N", "A"]
+metrics = ["kappa"]
+cohorts = ["demo"]
+heads = ["linear"]
+class_map = { N = "N", A = "A" }
+""",
+}
+
+
+def test_each_kind_as_it_should_be(tmp_path):
+    for name, text in OTHERS.items():
+        write(tmp_path, f"own-{name}", text)
+    tasks = {name: load_task(f"own-{name}", tmp_path) for name in OTHERS}
+    assert tasks["events"].overlap_s == 0.5
+    assert tasks["covariate"].cuts == (5.0, 15.5)
+    assert (tasks["number"].unit_s, tasks["number"].by_person, tasks["number"].classes) == (0.0, True, ())
+    assert tasks["outcome"].horizons == (5.0, 7.5)
+    assert tasks["minutes"].unit_s == 60.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "message"),
+    [
+        ("events", 'events = ["arousal"]', "", "missing key 'events'"),
+        ("events", '["arousal"]', '["arousals"]', r"events: unknown kind 'arousals'\. Did you mean 'arousal'\?"),
+        ("events", 'positive = "some"', "", "missing key 'positive': the class of epochs with an event"),
+        ("events", '["none", "some"]', '["none", "some", "x"]', "positive is for tasks with two classes"),
+        ("events", 'unit = "epoch"', 'unit = "window"', "unit = 'window': events labels are per epoch"),
+        ("events", 'title = "T"', 'title = "T"\noverlap_s = -1', "overlap_s must be a number of seconds"),
+        ("events", 'title = "T"', 'title = "T"\noverlap_share = 2', "overlap_share must be a number from 0 to 1"),
+        ("events", 'title = "T"', 'title = "T"\nclass_map = { a = "some" }', "class_map is for stage, .* but label = 'events'"),
+        ("events", 'title = "T"', 'title = "T"\nmixed = "majority"', "mixed is for rhythm labels"),
+        ("covariate", "[5, 15.5]", "[15.5, 5]", "cuts must ascend"),
+        ("covariate", "[5, 15.5]", "[5, 5]", "cuts must ascend"),
+        ("covariate", "[5, 15.5]", "[5]", "1 cuts make 2 classes, not 3"),
+        ("covariate", "[5, 15.5]", '["5"]', "cuts must be a list of numbers"),
+        ("covariate", "cuts = [5, 15.5]", "", "missing class_map, or cuts for a number"),
+        ("covariate", 'title = "T"', 'title = "T"\nclass_map = { a = "low" }', "class_map and cuts exclude each other"),
+        ("covariate", 'title = "T"', 'title = "T"\nunit_s = 30', "unit_s is for epochs and windows; leave it out"),
+        ("covariate", 'title = "T"', 'title = "T"\nalignment = "covered"', "alignment is for epochs and windows"),
+        ("covariate", 'title = "T"', 'title = "T"\noverlap_s = 3', "overlap_s is for events labels"),
+        ("covariate", 'title = "T"', 'title = "T"\ndemographics = ["age", "ahi"]', r"must not hold the label itself \(ahi\)"),
+        ("covariate", 'title = "T"', 'title = "T"\nhorizons = [5]', "horizons is for outcome labels"),
+        ("covariate", '["ahi"]', '["*"]', "'\\*' stands alone, and for outcomes only"),
+        ("number", 'title = "T"', 'title = "T"\nclasses = ["a", "b"]', "classes is for classification, but kind = 'regression'"),
+        ("number", 'title = "T"', 'title = "T"\npositive = "a"', "positive is for classification"),
+        ("number", 'title = "T"', 'title = "T"\ncuts = [5]', "cuts is for classification"),
+        ("number", '["sex"]', '["age"]', r"demographics must not hold the label itself \(age\)"),
+        ("outcome", 'columns = ["death"]', "", "missing key 'columns': outcome ids"),
+        ("outcome", '["death"]', '["death", "*"]', "'\\*' stands alone"),
+        ("outcome", 'kind = "survival"', "", "kind = 'classification': outcome labels are for survival"),
+        ("outcome", "[5, 7.5]", "[7.5, 5]", "horizons must be positive years that ascend"),
+        ("outcome", "[5, 7.5]", "[0, 5]", "horizons must be positive years"),
+        ("outcome", "[5, 7.5]", "[5, 5, 7.5]", "horizons must be positive years that ascend"),
+        ("outcome", "[5, 7.5]", "[5]", r"metrics: calibration-7\.5y needs 7\.5 among the horizons"),
+        ("minutes", "unit_s = 60", "unit_s = 30", "apnea minutes are 60 s"),
+        ("minutes", "unit_s = 60", 'unit_s = 60\nevents = ["arousal"]', "events is for events labels, but label = 'minutes'"),
+    ],
+)  # fmt: skip
+def test_keys_that_do_not_go_together(tmp_path, kind, old, new, message):
+    assert old in OTHERS[kind]
+    write(tmp_path, "bad", OTHERS[kind].replace(old, new))
+    with pytest.raises(UsageError, match=message) as caught:
+        load_task("bad", tmp_path)
+    assert re.search(r"bad\.toml", str(caught.value))
+    assert "\n" not in str(caught.value)

@@ -7,6 +7,7 @@ pass. *Window*: a fixed stretch of an ECG. *Event*: something with a start and a
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -416,6 +417,23 @@ class Cohort:
         return digest(
             [[r.id, r.person, r.family, r.visit, sources[r.id], r.label_fingerprint()] for r in self.recordings]
         )
+
+    def people_fingerprint(self) -> str:
+        """Digest over covariates and outcomes, which come from tables and are no part of `fingerprint`."""
+        return digest([[r.id, _told(r.covariates), _outcomes_told(r.outcomes)] for r in self.recordings])
+
+
+def _told(covariates: Mapping[str, Any]) -> dict[str, str]:
+    """Values as text that keeps 1.0, 1 and true apart, and has room for what is no number."""
+    return {name: repr(value) for name, value in covariates.items()}
+
+
+def _outcomes_told(outcomes: Mapping[str, Outcome]) -> Any:
+    if isinstance(outcomes, ChainMap):
+        return [_outcomes_told(part) for part in outcomes.maps]
+    if hasattr(outcomes, "digest"):  # a row of a wide table
+        return outcomes.digest()
+    return {name: [o.event, repr(o.time_years), o.prevalent] for name, o in outcomes.items()}
 
 
 class CohortSource(Protocol):

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions
+from hypnos_bench.cohorts.base import Cohort, CohortCard, CohortOptions, Outcome
 from hypnos_bench.cohorts.opener import card_cohort
 from hypnos_bench.cohorts.scan import refuse_person_pattern
 from hypnos_bench.cohorts.simulator import SIM_VERSION
 from hypnos_bench.cohorts.simulator.build import Settings, ensure_built
+from hypnos_bench.cohorts.simulator.outcomes import simulated_outcomes
+from hypnos_bench.cohorts.simulator.tables import person_id
 from hypnos_bench.errors import UsageError
 from hypnos_bench.spec import SplitSpec
 
@@ -30,8 +32,9 @@ CARD = CohortCard(
     note=(
         "36 simulated men, 4 of them seen twice, in the files, labels and tables of MrOS. Nights are shortened "
         "to two sleep cycles, 2 to 3.5 hours; EEG, EOG, chin and ECG are stored at 128 Hz (MrOS: 256 and 512). About "
-        "15 % of the men are in atrial fibrillation. The scorer errs on purpose. Results show that everything runs, "
-        "not what an encoder is worth in people."
+        "15 % of the men are in atrial fibrillation. The scorer errs on purpose. Deaths, strokes and heart failure "
+        "within 13 years are drawn from age, rhythm, apnea and build. Results show that everything runs, not what an "
+        "encoder is worth in people."
     ),
 )
 
@@ -79,8 +82,23 @@ class DemoSource:
         refuse_person_pattern(options, CARD.id)
         tree = ensure_built(options.cache or default_cache(), self._settings)
         found = card_cohort("mros").open(CohortOptions(root=tree))
-        recordings = tuple(replace(recording, cohort=CARD.id) for recording in found.recordings)
+        outcomes = self._outcomes()
+        recordings = tuple(
+            replace(recording, cohort=CARD.id, outcomes=outcomes[recording.person, recording.visit])
+            for recording in found.recordings
+        )
         return Cohort(CARD, recordings, found.excluded)
+
+    def _outcomes(self) -> dict[tuple[str, str | None], Mapping[str, Outcome]]:
+        """Outcomes by person and visit; they are drawn, not read from the tree."""
+        visits: dict[int, list[int]] = {}
+        for number, visit in self._settings.visits():
+            visits.setdefault(number, []).append(visit)
+        return {
+            (person_id(number), str(visit)): told
+            for number, of_person in visits.items()
+            for visit, told in simulated_outcomes(self._settings.seed, number, of_person).items()
+        }
 
 
 def default_cache(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hypnos_bench.cohorts.base import CANONICAL_CHANNELS, Cohort, CohortOptions
+from hypnos_bench.cohorts.base import CANONICAL_CHANNELS, Cohort, CohortOptions, Outcome
 from hypnos_bench.cohorts.demo import CARD, DemoSource, default_cache
 from hypnos_bench.cohorts.registry import COHORTS
 from hypnos_bench.cohorts.simulator import build
 from hypnos_bench.cohorts.simulator.build import MANIFEST, TREE, Settings, ensure_built, plans
 from hypnos_bench.cohorts.simulator.night import simulate
+from hypnos_bench.cohorts.simulator.outcomes import OUTCOMES, simulated_outcomes
 from hypnos_bench.errors import DataError, IntegrityError, UsageError
 
 SMALL = Settings(n_persons=2, n_second_visits=1, seed=3, n_cycles=1, cycle_min=20.0)
@@ -121,6 +122,15 @@ def test_covariates_agree_with_what_was_simulated(cohort: Cohort) -> None:
         apneas = sum(e.kind.endswith("apnea") for e in events)
         everything = apneas + sum(e.kind == "hypopnea" for e in events)
         assert apneas / sleep_h - 0.01 <= recording.covariates["ahi_a0h3"] <= everything / sleep_h + 0.01
+
+
+def test_outcomes_are_those_of_the_person_counted_from_the_visit(cohort: Cohort) -> None:
+    first, second = simulated_outcomes(SMALL.seed, 1, [1]), simulated_outcomes(SMALL.seed, 2, [1, 2])
+    assert [dict(r.outcomes) for r in cohort.recordings] == [first[1], second[1], second[2]]
+    assert {name for r in cohort.recordings for name in r.outcomes} == set(OUTCOMES)
+    lived_on = {**cohort.recordings[0].outcomes, "death": Outcome(False, 12.5)}
+    others = (replace(cohort.recordings[0], outcomes=lived_on), *cohort.recordings[1:])
+    assert replace(cohort, recordings=others).people_fingerprint() != cohort.people_fingerprint()
 
 
 def test_a_person_keeps_ids_over_visits_and_tables_hold_upper_case(cache: Path) -> None:

@@ -225,7 +225,7 @@ def _write_night(tree: Path, scratch: Path, seed: int, night: _Night) -> None:
 
 def _night(plan: Plan) -> _Night:
     visit = plan.person.visit
-    stem = f"mros-visit{visit}-{person_id(plan.person)}"
+    stem = f"mros-visit{visit}-{person_id(plan.person.number)}"
     header = 256 * (1 + len(CHANNEL_RATES_HZ))
     return _Night(
         plan,

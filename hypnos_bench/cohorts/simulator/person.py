@@ -14,6 +14,8 @@ EEG_BANDS = ("background", "delta", "theta", "alpha", "beta")
 
 N_STAGES = 5
 
+_YEARS_BETWEEN_VISITS = (5.5, 7.5)
+
 
 @dataclass(frozen=True)
 class Person:
@@ -127,10 +129,17 @@ def draw_person(seed: int, number: int) -> Person:
     )
 
 
+def years_since_first_visit(seed: int, number: int, visit: int) -> float:
+    """Years between the first visit of person `number` and another one, as `later_visit` ages them."""
+    if visit == 1:
+        return 0.0
+    return float(stream(seed, number, visit, "visit").uniform(*_YEARS_BETWEEN_VISITS)) * (visit - 1)
+
+
 def later_visit(person: Person, seed: int, visit: int) -> Person:
     """Return the same person some years later: what the body is stays close, what the electrodes do is drawn anew."""
     rng = stream(seed, person.number, visit, "visit")
-    years = float(rng.uniform(5.5, 7.5)) * (visit - 1)
+    years = float(rng.uniform(*_YEARS_BETWEEN_VISITS)) * (visit - 1)
     return replace(
         person,
         visit=visit,

@@ -9,12 +9,11 @@ from typing import Any
 
 from hypnos_bench.cohorts.simulator import SIM_VERSION
 from hypnos_bench.cohorts.simulator.night import Plan
-from hypnos_bench.cohorts.simulator.person import Person
 
 
-def person_id(person: Person) -> str:
+def person_id(number: int) -> str:
     """Person id as file names have it; tables write it in upper case."""
-    return f"aa{person.number:04d}"
+    return f"aa{number:04d}"
 
 
 def tables(plans: Sequence[Plan]) -> dict[str, str]:
@@ -34,7 +33,7 @@ def tables(plans: Sequence[Plan]) -> dict[str, str]:
 def _row(plan: Plan, age_column: str) -> Mapping[str, Any]:
     person = plan.person
     return {
-        "nsrrid": person_id(person).upper(),
+        "nsrrid": person_id(person.number).upper(),
         "visit": person.visit,
         age_column: round(person.age_years),
         "gender": 2,

@@ -1,17 +1,15 @@
 from dataclasses import replace
-from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hypnos_bench.cohorts.base import Hypnogram, Span
 from hypnos_bench.encoders.base import Embedding
 from hypnos_bench.errors import RecordingError, UsageError
+from hypnos_bench.labelling.pooling import make_units, pool, pool_recording
+from hypnos_bench.labelling.units import UnitLabels, read_unit_labels
 from hypnos_bench.taskfiles import load_task
-from hypnos_bench.units import UnitLabels, make_units, pool, read_unit_labels, rhythm_cover
 
 STAGING, AF = load_task("staging"), load_task("af")
 
@@ -98,48 +96,6 @@ def test_non_finite_rows_are_dropped_and_counted():
     assert units.dropped["without embedding rows"] == 1
 
 
-def test_unscored_epochs_are_dropped_and_counted():
-    labels = read_unit_labels(STAGING, staged([0, -1, 4, -1]))
-    assert labels.y.tolist() == [0, 4]
-    assert labels.start_s.tolist() == [0.0, 60.0]
-    assert labels.dropped == {"unscored": 2}
-    with pytest.raises(RecordingError, match="no labelled epoch for task staging .2 unscored"):
-        read_unit_labels(STAGING, staged([-1, -1]))
-
-
-def test_pure_windows_are_labelled_and_mixed_ones_dropped():
-    recording = with_rhythm(125.0, ("N", 0.0, 40.0), ("AFIB", 40.0, 70.0), ("AFL", 70.0, 90.0), ("N", 90.0, 125.0))
-    labels = read_unit_labels(AF, recording)
-    assert labels.start_s.tolist() == [0.0, 60.0, 90.0]  # AFIB then AFL is AF throughout
-    assert labels.y.tolist() == [0, 1, 0]
-    assert labels.dropped == {"unlabelled": 0, "mixed": 1}
-
-
-def test_majority_rule_keeps_mixed_windows():
-    recording = with_rhythm(60.0, ("N", 0.0, 40.0), ("AFIB", 40.0, 60.0))
-    assert read_unit_labels(replace(AF, mixed="majority"), recording).y.tolist() == [0, 1]
-
-
-def test_stretches_without_annotation_stay_unlabelled():
-    recording = with_rhythm(120.0, ("N", 20.0, 95.0))
-    labels = read_unit_labels(AF, recording)
-    assert labels.start_s.tolist() == [30.0, 60.0]
-    assert labels.dropped == {"unlabelled": 2, "mixed": 0}
-
-
-@given(st.lists(st.floats(0, 300), min_size=2, max_size=8, unique=True), st.floats(5, 60))
-def test_cover_never_exceeds_a_window_and_adds_up(edges, unit_s):
-    edges = sorted(edges)
-    spans = tuple(Span("AFIB" if i % 2 else "N", a, b) for i, (a, b) in enumerate(pairwise(edges)))
-    n_units = int(300 // unit_s)
-    cover = rhythm_cover(spans, {"AFIB": 1, "*": 0}, 2, n_units, unit_s)
-    assert (cover >= 0).all()
-    assert (cover.sum(axis=1) <= unit_s + 1e-6).all()
-    end = n_units * unit_s
-    expected = sum(max(0.0, min(s.stop_s, end) - min(s.start_s, end)) for s in spans)
-    assert cover.sum() == pytest.approx(expected, abs=1e-6)
-
-
 def test_no_unit_left_is_an_error_with_counts():
     labels = UnitLabels(np.array([300.0]), np.array([0]), {})
     with pytest.raises(RecordingError, match="covers none of the 1 labelled epochs"):
@@ -163,3 +119,27 @@ def test_the_af_fraction_of_every_kept_window_is_stored():
     units = make_units(AF, recording, labels, embedding(np.arange(95.0)[:, None]), lag_rows=0)
     assert units.share is not None
     assert units.share.tolist() == pytest.approx([0.0, 0.6, 1.0])
+
+
+def test_a_recording_is_the_mean_of_its_finite_rows_over_modalities():
+    a, b = np.array([[1.0, 0.0], [3.0, 0.0], [5.0, 9.0]]), np.array([[3.0, 2.0], [5.0, np.nan], [np.inf, 9.0]])
+    both = Embedding({"eeg_c3": a.astype(np.float32), "ecg": b.astype(np.float32)}, 0.0, 1.0, {})
+    # Row 0 is the mean of both, row 1 that of the first alone, row 2 is not finite.
+    assert pool_recording(both, "mean").tolist() == [2.5, 0.5]
+    assert pool_recording(both).dtype == np.float32
+    mean_sd = pool_recording(both, "mean-sd")
+    assert mean_sd.tolist() == [2.5, 0.5, 0.5, 0.5]
+    assert mean_sd.dtype == np.float32
+
+
+@pytest.mark.parametrize("n", [1, 4095, 4096, 9000])
+def test_spread_over_a_night_agrees_with_numpy(n):
+    x = np.random.default_rng(n).normal(3, 2, (n, 5)).astype(np.float16)
+    expected = np.concatenate([x.astype(np.float64).mean(axis=0), x.astype(np.float64).std(axis=0)])
+    np.testing.assert_allclose(pool_recording(embedding(x), "mean-sd"), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_recording_without_a_finite_row_is_refused_by_name():
+    empty = embedding(np.full((3, 2), np.nan))
+    with pytest.raises(RecordingError, match="r7: none of its 3 embedding rows is finite"):
+        pool_recording(empty, "mean", "r7")

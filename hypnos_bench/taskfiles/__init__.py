@@ -16,17 +16,11 @@ from typing import Any
 from hypnos_bench.errors import UsageError
 from hypnos_bench.registry import did_you_mean
 from hypnos_bench.spec import TaskSpec
+from hypnos_bench.taskfiles.check import MisfitError, check_task
+from hypnos_bench.taskfiles.values import read_value
 
 _FIELDS = {f.name: f for f in fields(TaskSpec)}
 _REQUIRED = {name for name, f in _FIELDS.items() if f.default is MISSING and f.default_factory is MISSING}
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "label": ("stage", "rhythm"),
-    "unit": ("epoch", "window"),
-    "alignment": ("reference", "covered"),
-    "mixed": ("drop", "majority"),
-}
-_TUPLES = ("classes", "metrics", "cohorts", "heads")
-_TEXTS = ("id", "title", "citation", "note", "positive", *_CHOICES)
 
 
 def tasks_dir() -> Path:
@@ -37,7 +31,7 @@ def tasks_dir() -> Path:
     UsageError
         When neither is there, which means a broken installation.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / "_tasks", package.parent / "tasks"):
         if folder.is_dir():
             return folder
@@ -120,66 +114,25 @@ def _inherited(merged: Mapping[str, Any], own: Mapping[str, Any], parent_id: str
     return dict.fromkeys(names, parent_id)
 
 
-class _MisfitError(Exception):
-    """A key that does not fit; the caller adds the file, and the parent it was inherited from."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
-
-
 def _task(table: dict[str, Any], path: Path, inherited: Mapping[str, str]) -> TaskSpec:
     missing = sorted(_REQUIRED - set(table))
     try:
         for key in table:
             if key not in _FIELDS:
-                raise _MisfitError(key, f"unknown key {key!r}.{did_you_mean(key, _FIELDS)}")
+                raise MisfitError(key, f"unknown key {key!r}.{did_you_mean(key, _FIELDS)}")
         if missing:
-            raise _MisfitError(missing[0], f"missing key {missing[0]!r}")
-        task = TaskSpec(**{key: _value(key, value) for key, value in table.items()})
-        _check(task, path.stem)
-    except _MisfitError as error:
+            raise MisfitError(missing[0], f"missing key {missing[0]!r}")
+        values = {key: read_value(key, value) for key, value in table.items()}
+        if values["unit"] in ("recording", "person"):
+            values.setdefault("unit_s", 0.0)
+        task = TaskSpec(**values)
+        if task.id != path.stem:
+            raise MisfitError("id", f"id = {task.id!r} must equal the file name {path.stem!r}")
+        check_task(task)
+    except MisfitError as error:
         note = ""
         if error.key in inherited:
             key = error.key.partition(".")[0]
             note = f" ({key} is inherited from {inherited[error.key]!r}; state {key} in this file as well)"
         raise UsageError(f"{path}: {error}{note}") from error
     return task
-
-
-def _value(key: str, value: Any) -> Any:
-    if key in _TUPLES:
-        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-            raise _MisfitError(key, f"{key} must be a list of strings")
-        return tuple(value)
-    if key in _TEXTS:
-        if not isinstance(value, str):
-            raise _MisfitError(key, f"{key} must be a string")
-        if key in _CHOICES and value not in _CHOICES[key]:
-            hint = did_you_mean(value, _CHOICES[key])
-            raise _MisfitError(key, f"{key} = {value!r} must be one of {', '.join(_CHOICES[key])}.{hint}")
-        return value.strip()
-    if key == "unit_s":
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise _MisfitError(key, "unit_s must be a positive number of seconds")
-        return float(value)
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise _MisfitError(key, f"{key} must be a table of strings")
-    return dict(value)
-
-
-def _check(task: TaskSpec, stem: str) -> None:
-    if task.id != stem:
-        raise _MisfitError("id", f"id = {task.id!r} must equal the file name {stem!r}")
-    if len(set(task.classes)) < 2 or len(set(task.classes)) != len(task.classes):
-        raise _MisfitError("classes", "classes must be at least two different names")
-    for label, name in task.class_map.items():
-        if name not in task.classes:
-            hint = did_you_mean(name, task.classes)
-            raise _MisfitError(f"class_map.{label}", f"class_map.{label} = {name!r} is not one of the classes.{hint}")
-    if task.positive is not None and task.positive not in task.classes:
-        raise _MisfitError("positive", f"positive = {task.positive!r} is not one of the classes")
-    if task.positive is not None and len(task.classes) != 2:
-        raise _MisfitError("positive", "positive is for tasks with two classes")
-    if task.unit == "epoch" and task.unit_s != 30.0:
-        raise _MisfitError("unit_s", "an epoch is 30 s; for another length use unit = 'window'")
