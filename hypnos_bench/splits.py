@@ -2,6 +2,10 @@
 
 Everything is decided by salted SHA-256, so a split needs no stored list and is the same on every
 machine. Visits of one person share a person id and therefore always fall on the same side.
+
+`recording_split` and `epoch_split` are the two exceptions, and wrong on purpose: they divide files and single
+units, as much published work does, to show what that adds to a number. Every cell made with them carries the mark
+``leaky``, and no table may set one beside an honest cell without it.
 """
 
 from __future__ import annotations
@@ -9,6 +13,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hypnos_bench.errors import UsageError
 from hypnos_bench.spec import Shots, SplitSpec
@@ -81,6 +88,66 @@ def folds(
     return [_fold(families, dealt[k::n_folds]) for k in range(n_folds)]
 
 
+def recording_split(cohort_id: str, recordings: Iterable[str], spec: SplitSpec) -> list[Fold]:
+    """Leaky cross-validation over files: nights of one person fall on both sides.
+
+    Parameters
+    ----------
+    cohort_id : str
+    recordings : iterable of str
+        Recording ids in any order.
+    spec : SplitSpec
+        Its `folds` and `salt`; whatever its kind.
+
+    Returns
+    -------
+    list of Fold
+        Of recording ids, not of persons. Cells made with it must be marked ``leaky``.
+
+    Raises
+    ------
+    UsageError
+        With fewer than two recordings or folds.
+    """
+    everything = _unique(recordings)
+    _check_leaky(spec, len(everything), 2, "recordings")
+    dealt = _hash_order(everything, spec.salt, "file", cohort_id)
+    n_folds = min(spec.folds, len(dealt))
+    sides = [tuple(sorted(dealt[k::n_folds])) for k in range(n_folds)]
+    return [Fold(train=tuple(r for r in everything if r not in set(test)), test=test) for test in sides]
+
+
+def epoch_split(n_units: int, spec: SplitSpec) -> NDArray[np.int64]:
+    """Leaky cross-validation over single units: the epochs before and after a tested one are trained on.
+
+    Units are shuffled by PCG-64, seeded with the SHA-256 of the salt, and dealt out to the folds; whose they are
+    plays no part.
+
+    Parameters
+    ----------
+    n_units : int
+        Labelled units of all recordings, in recording order.
+    spec : SplitSpec
+        Its `folds` and `salt`; whatever its kind.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_units,)
+        Fold 0..folds-1 in which each unit is tested; fold sizes differ by one at most. Cells made with it must be
+        marked ``leaky``.
+
+    Raises
+    ------
+    UsageError
+        With fewer than two folds, or fewer units than folds.
+    """
+    _check_leaky(spec, n_units, max(2, spec.folds), "units")
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(_hash(spec.salt, "epoch"), "big")))
+    fold_of_unit = np.empty(n_units, np.int64)
+    fold_of_unit[generator.permutation(n_units)] = np.arange(n_units) % spec.folds
+    return fold_of_unit
+
+
 def draw(train_persons: Sequence[str], shots: Shots, seed: int) -> tuple[str, ...]:
     """Persons of one label budget, sorted.
 
@@ -105,6 +172,13 @@ def draw(train_persons: Sequence[str], shots: Shots, seed: int) -> tuple[str, ..
         raise UsageError("there is no training person to draw from")
     permutation = _hash_order(everyone, _DRAW_SALT, str(int(seed)))
     return tuple(sorted(permutation[: shots.count(len(everyone))]))
+
+
+def _check_leaky(spec: SplitSpec, count: int, at_least: int, what: str) -> None:
+    if spec.folds < 2:
+        raise UsageError(f"cross-validation needs at least 2 folds, got {spec.folds}")
+    if count < at_least:
+        raise UsageError(f"a split over {what} needs at least {at_least} of them, found {count}")
 
 
 def _unique(persons: Iterable[str]) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 import hashlib
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypnos_bench.errors import UsageError
 from hypnos_bench.spec import Shots, SplitSpec
-from hypnos_bench.splits import draw, folds, in_holdout
+from hypnos_bench.splits import draw, epoch_split, folds, in_holdout, recording_split
 
 HOLDOUT = SplitSpec()
 CV5 = SplitSpec(kind="cv5")
@@ -166,3 +167,62 @@ def test_persons_without_family_are_divided_as_if_there_were_none():
 def test_one_family_cannot_be_split():
     with pytest.raises(UsageError, match="at least 2 families, found 1"):
         folds("cfs", ["a", "b"], CV5, {"a": "family 1", "b": "family 1"})
+
+
+# Leaky on purpose: by file and by unit.
+
+
+def test_files_are_tested_once_and_persons_ignored():
+    recordings = [f"{p}-v{visit}" for p in people(20) for visit in (1, 2)]
+    divided = recording_split("c", recordings, CV5)
+    assert sorted(r for fold in divided for r in fold.test) == sorted(recordings)
+    for fold in divided:
+        assert set(fold.train) == set(recordings) - set(fold.test)
+        assert len(fold.test) == 8
+    torn = {p for p in people(20) for fold in divided if len({f"{p}-v1", f"{p}-v2"} & set(fold.test)) == 1}
+    assert len(torn) > 10
+    assert recording_split("c", recordings[::-1], CV5) == divided
+    assert recording_split("other", recordings, CV5) != divided
+
+
+def test_files_are_dealt_in_the_stated_order():
+    recordings = people(7, "r")
+    by_hand = sorted(recordings, key=lambda r: hashlib.sha256(f"14:hypnos-bench-14:file4:mros6:{r}".encode()).digest())
+    assert [set(fold.test) for fold in recording_split("mros", recordings, CV5)] == [
+        set(by_hand[k::5]) for k in range(5)
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(n=st.integers(5, 500), n_folds=st.integers(2, 5), salt=st.text(max_size=5))
+def test_units_are_tested_once_in_balanced_folds(n, n_folds, salt):
+    spec = SplitSpec(kind="epoch", folds=n_folds, salt=salt)
+    tested = epoch_split(n, spec)
+    sizes = np.bincount(tested, minlength=n_folds)
+    assert tested.shape == (n,)
+    assert sizes.sum() == n
+    assert len(sizes) == n_folds
+    assert sizes.max() - sizes.min() <= 1
+    np.testing.assert_array_equal(epoch_split(n, spec), tested)
+
+
+def test_neighbouring_epochs_fall_on_both_sides():
+    tested = epoch_split(10_000, CV5)
+    assert np.mean(tested[1:] == tested[:-1]) == pytest.approx(0.2, abs=0.02)  # 4/5 of them next to a training epoch
+    assert not np.array_equal(epoch_split(10_000, SplitSpec(salt="other")), tested)
+
+
+def test_unit_folds_are_frozen():
+    seed = int.from_bytes(hashlib.sha256(b"14:hypnos-bench-15:epoch").digest(), "big")
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(23)
+    assert [set(np.flatnonzero(epoch_split(23, CV5) == k)) for k in range(5)] == [set(order[k::5]) for k in range(5)]
+
+
+def test_too_little_to_divide():
+    with pytest.raises(UsageError, match="units needs at least 5 of them, found 4"):
+        epoch_split(4, CV5)
+    with pytest.raises(UsageError, match="recordings needs at least 2 of them, found 1"):
+        recording_split("c", ["r", "r"], CV5)
+    for divide in (lambda spec: epoch_split(9, spec), lambda spec: recording_split("c", ["a", "b"], spec)):
+        with pytest.raises(UsageError, match="at least 2 folds, got 1"):
+            divide(SplitSpec(folds=1))
