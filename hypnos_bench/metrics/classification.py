@@ -1,4 +1,4 @@
-"""Classification metrics on arrays: from confusion matrices, and from scores that rank.
+"""Classification metrics from confusion matrices. Those of scores that rank: ``ranking.py``.
 
 Everything broadcasts over leading axes, so that a bootstrap is ``weights (B, P) @ matrices (P, C*C)``
 followed by one call. Rows of a confusion matrix are truth, columns are predictions. A value that is
@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-F64 = NDArray[np.float64]
-Counts = NDArray[Any]
+from hypnos_bench.metrics._arrays import F64, mean_defined, ratio
 
-_CHUNK = 4_000_000  # entries of a (replicates, units) block
+Counts = NDArray[Any]
 
 
 def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> NDArray[np.int64]:
@@ -56,22 +55,27 @@ def confusion_matrices(
 
 def accuracy(conf: Counts) -> F64:
     """Share of units on the diagonal; NaN without units."""
-    return _ratio(_hits(conf).sum(axis=-1), conf.sum(axis=(-2, -1)))
+    return ratio(_hits(conf).sum(axis=-1), conf.sum(axis=(-2, -1)))
 
 
 def recalls(conf: Counts) -> F64:
     """Recall per class, shape (..., C); NaN for a class without true units."""
-    return _ratio(_hits(conf), conf.sum(axis=-1))
+    return ratio(_hits(conf), conf.sum(axis=-1))
+
+
+def precisions(conf: Counts) -> F64:
+    """Precision per class, shape (..., C); NaN for a class that is never called."""
+    return ratio(_hits(conf), conf.sum(axis=-2))
 
 
 def balanced_accuracy(conf: Counts) -> F64:
     """Mean recall over the classes that are present in truth."""
-    return _mean_defined(recalls(conf))
+    return mean_defined(recalls(conf))
 
 
 def class_f1(conf: Counts) -> F64:
     """F1 per class, shape (..., C); NaN for a class in neither truth nor prediction."""
-    return _ratio(2 * _hits(conf), conf.sum(axis=-1) + conf.sum(axis=-2))
+    return ratio(2 * _hits(conf), conf.sum(axis=-1) + conf.sum(axis=-2))
 
 
 def macro_f1(conf: Counts, *, per_recording: bool = False) -> F64:
@@ -86,7 +90,7 @@ def macro_f1(conf: Counts, *, per_recording: bool = False) -> F64:
     """
     f1 = class_f1(conf)
     if per_recording:
-        return _mean_defined(f1)
+        return mean_defined(f1)
     empty = np.asarray(conf.sum(axis=(-2, -1))) == 0
     return np.asarray(np.where(empty, np.nan, np.nan_to_num(f1, nan=0.0).mean(axis=-1)), dtype=np.float64)
 
@@ -98,7 +102,19 @@ def cohens_kappa(conf: Counts) -> F64:
     """
     total = np.asarray(conf.sum(axis=(-2, -1)), dtype=np.float64)
     chance = (conf.sum(axis=-1).astype(np.float64) * conf.sum(axis=-2)).sum(axis=-1)
-    return _ratio(_hits(conf).sum(axis=-1) * total - chance, total**2 - chance)
+    return ratio(_hits(conf).sum(axis=-1) * total - chance, total**2 - chance)
+
+
+def quadratic_kappa(conf: Counts) -> F64:
+    """Kappa with quadratic weights (Cohen 1968): a unit called k classes off costs k**2.
+
+    Classes are taken as ordered, by index. NaN when truth and prediction hold one and the same class only.
+    """
+    codes = np.arange(conf.shape[-1], dtype=np.float64)
+    cost = (codes[:, None] - codes) ** 2
+    total = np.asarray(conf.sum(axis=(-2, -1)), dtype=np.float64)
+    chance = ((conf.sum(axis=-1) @ cost) * conf.sum(axis=-2)).sum(axis=-1)
+    return ratio(chance - total * (conf * cost).sum(axis=(-2, -1)), chance)
 
 
 def sensitivity(conf: Counts, positive: int) -> F64:
@@ -110,102 +126,8 @@ def specificity(conf: Counts, positive: int) -> F64:
     """Share of the units that are truly not `positive` and are not called so."""
     negatives = conf.sum(axis=(-2, -1)) - conf[..., positive, :].sum(axis=-1)
     false_alarms = conf[..., :, positive].sum(axis=-1) - conf[..., positive, positive]
-    return _ratio(negatives - false_alarms, negatives)
-
-
-class Ranking:
-    """Units sorted once by falling score, to be scored under many weightings.
-
-    Parameters
-    ----------
-    y_true : array of bool, shape (n,)
-        Whether each unit is positive.
-    score : array of float, shape (n,)
-        Finite; larger means more positive. Equal scores are ties, to the last bit.
-    group : array of int, shape (n,), optional
-        Person code of each unit; weights are per person. Without it all units weigh alike.
-
-    Raises
-    ------
-    ValueError
-        When lengths differ or a score is not finite.
-    """
-
-    def __init__(self, y_true: ArrayLike, score: ArrayLike, group: ArrayLike | None = None) -> None:
-        truth, values = np.asarray(y_true, dtype=bool), np.asarray(score)
-        groups = np.zeros(truth.shape, dtype=np.int64) if group is None else np.asarray(group, dtype=np.int64)
-        if not truth.shape == values.shape == groups.shape or truth.ndim != 1:
-            raise ValueError(f"truth {truth.shape}, score {values.shape} and group {groups.shape} must match")
-        if not np.isfinite(values).all():
-            raise ValueError(f"{int((~np.isfinite(values)).sum())} of {values.size} scores are not finite")
-        order = np.argsort(-values, kind="stable")
-        self._truth, self._group = truth[order], groups[order]
-        ranked = values[order]
-        self._last_of_tie = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if ranked.size else order
-
-    def score(self, weights: ArrayLike) -> tuple[F64, F64]:
-        """AUROC and average precision under person weights.
-
-        Parameters
-        ----------
-        weights : array, shape (..., n_persons)
-            How often each person was drawn.
-
-        Returns
-        -------
-        auroc, average_precision : ndarray, shape (...)
-            AUROC is the Mann-Whitney statistic, ties counted half; NaN when one side has no weight.
-            Average precision is sum over thresholds of (recall step) x precision, without
-            interpolation; NaN without positives.
-        """
-        w = np.asarray(weights, dtype=np.float64)
-        flat = w.reshape(-1, w.shape[-1])
-        auroc, precision = np.empty(len(flat)), np.empty(len(flat))
-        step = max(1, _CHUNK // max(1, self._truth.size))
-        for low in range(0, len(flat), step):
-            auroc[low : low + step], precision[low : low + step] = self._block(flat[low : low + step])
-        return auroc.reshape(w.shape[:-1]), precision.reshape(w.shape[:-1])
-
-    def _block(self, weights: F64) -> tuple[F64, F64]:
-        unit = weights[:, self._group]
-        everyone = np.cumsum(unit, axis=1)[:, self._last_of_tie]
-        unit[:, ~self._truth] = 0.0
-        positives = np.cumsum(unit, axis=1)[:, self._last_of_tie]
-        if not self._truth.size:
-            nothing = np.full(len(weights), np.nan)
-            return nothing, nothing
-        gained = np.diff(positives, axis=1, prepend=0.0)
-        negatives = everyone - positives
-        lost = np.diff(negatives, axis=1, prepend=0.0)
-        n_pos, n_neg = positives[:, -1], negatives[:, -1]
-        # A negative is beaten by all positives above it, and by half of those tied with it.
-        wins = (lost * (positives - gained / 2)).sum(axis=1)
-        precision = np.divide(positives, everyone, out=np.zeros_like(positives), where=everyone > 0)
-        return _ratio(wins, n_pos * n_neg), _ratio((gained * precision).sum(axis=1), n_pos)
-
-
-def auroc(y_true: ArrayLike, score: ArrayLike) -> float:
-    """Area under the ROC curve (Mann-Whitney, ties half); NaN with a single class."""
-    return float(Ranking(y_true, score).score(np.ones(1))[0])
-
-
-def average_precision(y_true: ArrayLike, score: ArrayLike) -> float:
-    """Average precision, the AUPRC without interpolation; NaN without positives."""
-    return float(Ranking(y_true, score).score(np.ones(1))[1])
+    return ratio(negatives - false_alarms, negatives)
 
 
 def _hits(conf: Counts) -> Counts:
     return np.diagonal(conf, axis1=-2, axis2=-1)
-
-
-def _ratio(top: Any, bottom: Any) -> F64:
-    top, bottom = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
-    out = np.full(np.broadcast(top, bottom).shape, np.nan)
-    np.divide(top, bottom, out=out, where=bottom != 0)
-    return out
-
-
-def _mean_defined(values: F64) -> F64:
-    """Mean over the last axis without NaN; NaN where nothing is defined (without numpy's warning)."""
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))

@@ -50,6 +50,9 @@ def test_matrices_equal_sklearn(nights):
         (c.accuracy, sk.accuracy_score),
         (c.balanced_accuracy, sk.balanced_accuracy_score),
         (c.cohens_kappa, sk.cohen_kappa_score),
+        (c.quadratic_kappa, lambda t, p: sk.cohen_kappa_score(t, p, labels=range(5), weights="quadratic")),
+        (c.recalls, lambda t, p: sk.recall_score(t, p, average=None, labels=range(5), zero_division=np.nan)),
+        (c.precisions, lambda t, p: sk.precision_score(t, p, average=None, labels=range(5), zero_division=np.nan)),
         # "present in truth or prediction" is scikit-learn's rule when it infers the labels
         (lambda m: c.macro_f1(m, per_recording=True), lambda t, p: sk.f1_score(t, p, average="macro")),
         (
@@ -61,7 +64,7 @@ def test_matrices_equal_sklearn(nights):
             lambda t, p: sk.f1_score(t, p, average=None, labels=range(5), zero_division=np.nan),
         ),
     ],
-    ids=["accuracy", "balanced", "kappa", "f1-recording", "f1-pooled", "f1-class"],
+    ids=["accuracy", "balanced", "kappa", "quadratic", "recall", "precision", "f1-recording", "f1-pooled", "f1-class"],
 )
 def test_every_night_equals_sklearn(nights, ours, theirs):
     truth, pred, group = nights
@@ -79,7 +82,22 @@ def test_single_stage_night_called_right_has_no_kappa(nights):
 
 def test_published_kappa_table():
     # Two raters, 50 grants: 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no.
-    assert float(c.cohens_kappa(np.array([[20, 5], [10, 15]]))) == pytest.approx(0.4, abs=1e-15)
+    grants = np.array([[20, 5], [10, 15]])
+    assert float(c.cohens_kappa(grants)) == pytest.approx(0.4, abs=1e-15)
+    assert float(c.quadratic_kappa(grants)) == pytest.approx(0.4, abs=1e-15)  # two classes have no other distance
+    # scikit-learn's documented example: negative, neutral, positive.
+    assert float(c.cohens_kappa(c.confusion_matrix([0, 2, 0, 1, 2], [0, 2, 0, 1, 0], 3))) == pytest.approx(0.6875)
+
+
+def test_quadratic_kappa_minds_the_order_of_classes_and_no_other():
+    far, near = np.diag([10, 10, 10, 10]), np.diag([10, 10, 10, 10])
+    far[0, 3] = near[0, 1] = 5
+    assert c.quadratic_kappa(near) > c.quadratic_kappa(far)
+    assert float(c.quadratic_kappa(far)) == pytest.approx(float(c.quadratic_kappa(far[::-1, ::-1])))
+    swapped = [1, 0, 2, 3]
+    assert c.quadratic_kappa(near) != pytest.approx(float(c.quadratic_kappa(far[np.ix_(swapped, swapped)])))
+    assert np.isnan(c.quadratic_kappa(np.diag([7, 0, 0])))
+    assert float(c.quadratic_kappa(np.array([[5, 2, 0], [0, 0, 0], [0, 0, 0]]))) == 0.0
 
 
 def test_f1_label_rules_differ_as_stated():
@@ -87,6 +105,9 @@ def test_f1_label_rules_differ_as_stated():
     by_hand = (2 * 2 / 5 + 2 * 1 / 3) / 2
     assert float(c.macro_f1(conf, per_recording=True)) == pytest.approx(by_hand)
     assert float(c.macro_f1(conf)) == pytest.approx(by_hand * 2 / 5)
+    thirds = c.confusion_matrix([0, 0, 0, 1, 1, 1], [0, 0, 1, 0, 1, 1], 5)
+    assert float(c.macro_f1(thirds, per_recording=True)) == pytest.approx(0.667, abs=5e-4)
+    assert float(c.macro_f1(thirds)) == pytest.approx(0.267, abs=5e-4)
 
 
 def test_binary_counts_by_hand():
@@ -99,7 +120,7 @@ def test_binary_counts_by_hand():
 
 def test_nothing_is_undefined_not_zero():
     empty = np.zeros((3, 3), dtype=int)
-    for metric in (c.accuracy, c.balanced_accuracy, c.macro_f1, c.cohens_kappa):
+    for metric in (c.accuracy, c.balanced_accuracy, c.macro_f1, c.cohens_kappa, c.quadratic_kappa):
         assert math.isnan(metric(empty))
     assert math.isnan(c.sensitivity(np.array([[3, 1], [0, 0]]), 1))
     assert math.isnan(c.specificity(np.array([[0, 0], [1, 2]]), 1))
@@ -119,7 +140,7 @@ def test_renaming_classes_and_repeating_rows_changes_nothing(pairs, names):
 
 def test_leading_axes_are_independent(nights):
     conf = c.confusion_matrices(*nights, 6, 5).reshape(2, 3, 5, 5)
-    for metric in (c.accuracy, c.balanced_accuracy, c.macro_f1, c.cohens_kappa, c.class_f1):
+    for metric in (c.accuracy, c.balanced_accuracy, c.macro_f1, c.cohens_kappa, c.quadratic_kappa, c.class_f1):
         together = metric(conf)
         for i, j in np.ndindex(2, 3):
             np.testing.assert_array_equal(together[i, j], metric(conf[i, j]))
@@ -132,62 +153,3 @@ def test_codes_outside_the_label_space_are_refused():
         c.confusion_matrix([-1, 1], [0, 1], 5)
     with pytest.raises(ValueError, match="must match"):
         c.confusion_matrix([0, 1], [0], 5)
-
-
-def ranked_case(seed, levels, n=400):
-    rng = np.random.default_rng(seed)
-    y = rng.random(n) < 0.3
-    score = y * 0.6 + rng.standard_normal(n)
-    return y, np.round(score * levels) / levels if levels else score, rng.integers(0, 12, n), rng
-
-
-@pytest.mark.parametrize("levels", [0, 1, 4])
-def test_ranking_equals_sklearn_with_ties(levels):
-    y, score, _, _ = ranked_case(levels, levels)
-    assert c.auroc(y, score) == pytest.approx(sk.roc_auc_score(y, score), abs=1e-13)
-    assert c.average_precision(y, score) == pytest.approx(sk.average_precision_score(y, score), abs=1e-13)
-
-
-@pytest.mark.parametrize("levels", [0, 2])
-def test_person_weights_equal_sklearn_sample_weights_and_repeated_rows(levels):
-    y, score, person, rng = ranked_case(7, levels)
-    weights = rng.integers(0, 4, (5, 12))
-    area, precision = c.Ranking(y, score, person).score(weights)
-    for k, w in enumerate(weights[:, person]):
-        assert area[k] == pytest.approx(sk.roc_auc_score(y, score, sample_weight=w), abs=1e-12)
-        assert precision[k] == pytest.approx(sk.average_precision_score(y, score, sample_weight=w), abs=1e-12)
-        repeated = np.repeat(np.arange(len(y)), w)
-        assert area[k] == pytest.approx(c.auroc(y[repeated], score[repeated]), abs=1e-12)
-
-
-def test_blocks_do_not_change_weighted_scores(monkeypatch):
-    y, score, person, rng = ranked_case(9, 3)
-    weights = rng.integers(0, 4, (2, 17, 12))
-    whole = c.Ranking(y, score, person).score(weights)
-    monkeypatch.setattr(c, "_CHUNK", 900)
-    for a, b in zip(whole, c.Ranking(y, score, person).score(weights), strict=True):
-        assert a.shape == (2, 17)
-        np.testing.assert_array_equal(a, b)
-
-
-def test_ranking_edges():
-    assert c.auroc([False, True], [0.5, 0.5]) == 0.5
-    assert c.average_precision([False, True], [0.5, 0.5]) == 0.5
-    assert math.isnan(c.auroc([True, True], [0.1, 0.2]))
-    assert c.average_precision([True, True], [0.1, 0.2]) == 1.0
-    assert math.isnan(c.average_precision([False, False], [0.1, 0.2]))
-    assert math.isnan(c.auroc([], []))
-    with pytest.raises(ValueError, match="1 of 2 scores are not finite"):
-        c.auroc([True, False], [0.1, math.nan])
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(-5, 5)), min_size=2, max_size=50))
-def test_auroc_is_the_share_of_pairs_in_order(pairs):
-    y, score = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
-    if y.all() or not y.any():
-        return
-    difference = score[y][:, None] - score[~y][None, :]
-    assert c.auroc(y, score) == pytest.approx(((difference > 0) + 0.5 * (difference == 0)).mean(), abs=1e-12)
-    assert c.auroc(y, score) + c.auroc(y, -score) == pytest.approx(1)
-    assert c.auroc(y, np.exp(score / 3)) == c.auroc(y, score)  # only the order counts
