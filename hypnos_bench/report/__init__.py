@@ -3,7 +3,8 @@
 Importing this room loads pandas and matplotlib; the command line does so inside its commands.
 """
 
-from hypnos_bench.report.markdown import write_report
+from hypnos_bench.report.markdown import write_across, write_report
 from hypnos_bench.report.tables import terminal_tables
+from hypnos_bench.significance import SideFiles
 
-__all__ = ["terminal_tables", "write_report"]
+__all__ = ["SideFiles", "terminal_tables", "write_across", "write_report"]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from hypnos_bench.metrics.catalogue import Metric
 from hypnos_bench.report.frame import (
     VARIED,
     cells_frame,
     context_id,
     marks_of,
     metrics_of,
+    row_name,
     shots_label,
     summarise,
     unique_cells,
@@ -35,7 +37,7 @@ Count = tuple[int, int] | None
 
 @dataclass(frozen=True)
 class Row:
-    """One encoder: `id` is the digest of all its settings, `suffix` tells apart encoders of one name."""
+    """One encoder with its inputs: `id` is the digest of all settings, `suffix` tells apart rows of one name."""
 
     id: str
     encoder: str
@@ -44,7 +46,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Encoder id, with its suffix where another row carries the same id."""
+        """Encoder and inputs, with a suffix where another row is called the same."""
         return f"{self.encoder}#{self.suffix}" if self.suffix else self.encoder
 
 
@@ -64,6 +66,7 @@ class Value:
     n_planned: int
     undefined: int
     failures: tuple[tuple[str, int], ...]
+    reasons: tuple[str, ...] = ()
     rank: int = 0
     ranked: bool = True
 
@@ -80,7 +83,10 @@ class Value:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One table. `values` is keyed by (row id, shots label, metric); `counts` by (row id, shots label)."""
+    """One table. `values` is keyed by (row id, shots label, metric); `counts` by (row id, shots label).
+
+    `directions` says which way each metric is better, as the cells themselves state it.
+    """
 
     task: str
     cohort: str
@@ -92,6 +98,7 @@ class Comparison:
     rows: tuple[Row, ...]
     shots: tuple[str, ...]
     metrics: tuple[str, ...]
+    directions: Mapping[str, Metric]
     values: Mapping[tuple[str, str, str], Value]
     counts: Mapping[tuple[str, str], Mapping[str, Count]]
     cells: tuple[Cell, ...]
@@ -102,9 +109,24 @@ class Comparison:
         return self.cells[0].spec
 
     @property
+    def kind(self) -> str:
+        """``classification``, ``regression`` or ``survival``."""
+        return str(self.spec["task"].get("kind", "classification"))
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a row of features is a whole recording, and not a stretch of one."""
+        return self.spec["task"].get("unit") in ("recording", "person")
+
+    @property
     def unit(self) -> str:
         """What is scored, in the plural."""
         return f"{self.spec['task'].get('unit', 'unit')}s"
+
+    @property
+    def column(self) -> str:
+        """Column of the cohort's tables that the labels come from, or what else cells say of it; may be empty."""
+        return next((str(cell.n["column"]) for cell in self.cells if cell.n.get("column")), "")
 
     @property
     def title(self) -> str:
@@ -117,6 +139,9 @@ class Comparison:
     def split_words(self) -> str:
         """How persons are divided. Folds are counted: with fewer persons than folds there are fewer than asked for."""
         split = self.spec["split"]
+        if split["kind"] in ("epoch", "recording"):
+            what = f"single {self.unit}" if split["kind"] == "epoch" else "recordings"
+            return f"LEAKY {split.get('folds', 5)}-fold split over {what}"
         if split["kind"] == "holdout":
             return f"hold-out of {100 * split.get('test_fraction', 0.2):g} % of persons"
         made = {len(cell.n["folds"]) for cell in self.cells if cell.status == "ok" and cell.n.get("folds")}
@@ -144,6 +169,20 @@ class Comparison:
         chosen = [c for c in self.cells if variant_id(c) == row.id and shots in (None, shots_label(c))]
         return sorted(chosen, key=lambda c: (c.spec["seed"], c.key))
 
+    def finished(self, row: Row, shots: str | None = None) -> list[Cell]:
+        """Those of `cells_of` that have a result."""
+        return [cell for cell in self.cells_of(row, shots) if cell.status == "ok"]
+
+    @property
+    def fullest(self) -> str:
+        """The largest of the label budgets at which most rows have results: what pictures of rows show."""
+
+        def worth(shots: str) -> tuple[int, tuple[int, int]]:
+            there = sum(bool(self.finished(row, shots)) for row in self.rows)
+            return there, self.count("persons_train", shots) or (0, 0)
+
+        return max(self.shots, key=worth)
+
 
 def comparisons(cells: Iterable[Cell]) -> list[Comparison]:
     """Sort cells into tables, in an order that does not depend on the order of `cells`.
@@ -169,15 +208,16 @@ def printed(value: float, digits: int = DIGITS) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def rank(values: Sequence[float], higher_is_better: bool) -> list[int]:
-    """1 for the best printed value, 2 for the second, 0 for the rest; ties share a place.
+def rank(values: Sequence[float], merit: Callable[[float], float]) -> list[int]:
+    """1 for the printed value of most merit, 2 for the second, 0 for the rest; ties share a place.
 
     Two firsts leave no second; fewer than two values leave nothing to rank.
     """
     if len(values) < 2:
         return [0] * len(values)
-    keys = [(-1.0 if higher_is_better else 1.0) * float(printed(v)) for v in values]
-    places = [1 + sum(other < key for other in keys) for key in keys]
+    # Distances to a target are rounded again: 0.95 and 1.05 are equally far from 1.
+    keys = [round(merit(float(printed(v))), DIGITS) for v in values]
+    places = [1 + sum(other > key for other in keys) for key in keys]
     return [place if place <= 2 else 0 for place in places]
 
 
@@ -194,10 +234,10 @@ def _comparison(context: str, cells: list[Cell], twins: list[Cell], summary: pd.
     metrics = tuple(metrics_of(cells))
     records = summary.to_dict("records")
     values = {(r["variant"], r["shots"], r["metric"]): _value(r) for r in records}
-    better = {r["metric"]: r["higher_is_better"] for r in records if r["higher_is_better"] is not None}
+    directions = _directions(records)
     for label in shots:
         for metric in metrics:
-            _rank_column(values, [row.id for row in rows], label, metric, better.get(metric))
+            _rank_column(values, [row.id for row in rows], label, metric, directions.get(metric))
     names = ("persons_train", "persons_available", "persons_test", "recordings_test", "units_test", "persons_total")
     return Comparison(
         task, cohort, head, split,
@@ -207,6 +247,7 @@ def _comparison(context: str, cells: list[Cell], twins: list[Cell], summary: pd.
         rows=rows,
         shots=shots,
         metrics=metrics,
+        directions=directions,
         values=values,
         counts={(r["variant"], r["shots"]): {name: r[name] for name in names} for r in records},
         cells=tuple(cells),
@@ -217,7 +258,7 @@ def _make_rows(cells: Sequence[Cell]) -> tuple[Row, ...]:
     members: dict[str, list[Cell]] = {}
     for cell in cells:
         members.setdefault(variant_id(cell), []).append(cell)
-    ids = [str(group[0].spec["encoder"]["id"]) for group in members.values()]
+    ids = [row_name(group[0]) for group in members.values()]
     rows = []
     for (variant, group), encoder in zip(members.items(), ids, strict=True):
         marks = {mark for cell in group for mark in marks_of(cell)} - {"simulated"}
@@ -235,20 +276,34 @@ def _value(record: Mapping[str, Any]) -> Value:
         n_planned=record["n_planned"],
         undefined=record["undefined"],
         failures=record["failures"],
+        reasons=record["reasons"],
     )
 
 
+def _directions(records: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
+    """A cell may hold a metric that this version does not know: its own statement counts."""
+    stated: dict[str, tuple[bool, float | None]] = {}
+    for r in records:
+        if r["higher_is_better"] is not None:
+            target = None if pd.isna(r["target"]) else float(r["target"])
+            stated[r["metric"]] = (bool(r["higher_is_better"]), target)
+    return {
+        name: Metric(name, name, "", higher_is_better=higher, target=target)
+        for name, (higher, target) in stated.items()
+    }
+
+
 def _rank_column(
-    values: dict[tuple[str, str, str], Value], rows: Sequence[str], shots: str, metric: str, higher: bool | None
+    values: dict[tuple[str, str, str], Value], rows: Sequence[str], shots: str, metric: str, way: Metric | None
 ) -> None:
     known = [(r, shots, metric) for r in rows if (v := values.get((r, shots, metric))) and not math.isnan(v.mean)]
-    if higher is None or not known:
+    if way is None or not known:
         return
     fullest = max((values[key].seeds for key in known), key=lambda seeds: (len(seeds), seeds))
     fair = [key for key in known if values[key].seeds == fullest]
     for key in known:
         values[key] = replace(values[key], ranked=key in fair)
-    for key, place in zip(fair, rank([values[key].mean for key in fair], higher), strict=True):
+    for key, place in zip(fair, rank([values[key].mean for key in fair], way.merit), strict=True):
         values[key] = replace(values[key], rank=place)
 
 
@@ -267,8 +322,12 @@ def _differs(cells: Sequence[Cell], spec: Mapping[str, Any], skip: Sequence[str]
     return tuple(found)
 
 
-def encoder_differs(comparison: Comparison, row: Row) -> tuple[str, ...]:
-    """Settings in which the rows of one encoder id differ."""
+def row_differs(comparison: Comparison, row: Row) -> tuple[tuple[str, Any], ...]:
+    """Settings of a row, by name, in which the rows of its name differ: of the encoder, or of what the head saw."""
     twins = [comparison.cells_of(other)[0] for other in comparison.rows if other.encoder == row.encoder]
-    parts = _differs(twins, {"encoder": None}, ())
-    return tuple(part.removeprefix("encoder ") for part in parts)
+    spec = comparison.cells_of(row)[0].spec
+    found = []
+    for part in _differs(twins, {"encoder": None, "inputs": None}, ()):
+        block, _, name = part.partition(" ")
+        found.append((name or block, spec[block].get(name) if name else spec.get(block)))
+    return tuple(found)

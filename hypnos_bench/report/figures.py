@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from hypnos_bench.report.comparison import FEW_PERSONS, Comparison, Row, Value
@@ -29,6 +29,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 PNG_DPI = 200
+
+_UNITS = {"age": "years", "bmi": "kg/m²"}
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same glyphs everywhere
@@ -50,6 +52,33 @@ class Panel:
     row: Row
     counts: NDArray[np.float64]
     n_seeds: int
+
+
+def panels_figure(n: int, width: float, height: float, columns: int = 3) -> tuple[Figure, int]:
+    """A figure with room for `n` panels, and how many stand side by side."""
+    side_by_side = min(n, columns)
+    size = (max(width * side_by_side, 5.2), height * math.ceil(n / side_by_side) + 0.8)
+    return Figure(figsize=size, layout="constrained"), side_by_side
+
+
+def square(axes: Axes) -> None:
+    """Both axes at one scale, with the same few ticks."""
+    axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+
+
+def unit_of(comparison: Comparison) -> str:
+    """Unit of a predicted number, as far as its column tells; empty where it does not."""
+    if comparison.kind != "regression":
+        return ""
+    return "events per hour" if comparison.column.startswith("ahi") else _UNITS.get(comparison.column, "")
+
+
+def _metric(comparison: Comparison) -> str:
+    """Main metric, with the unit of those that have that of the quantity."""
+    main, unit = comparison.metrics[0], unit_of(comparison)
+    return f"{main} ({unit})" if unit and main in ("mae", "rmse", "bias") else main
 
 
 def few_shot_curve(comparison: Comparison) -> dict[str, bytes]:
@@ -84,7 +113,7 @@ def confusion_figure(comparison: Comparison, shots: str, panels: Sequence[Panel]
         seeds = {panel.n_seeds for panel in panels}
         mean = f"; counts are means over {span((min(seeds), max(seeds)))} seeds" if max(seeds) > 1 else ""
         _title(figure, comparison, f"{_budget(comparison, shots)}; {_tested(comparison)}")
-        figure.supxlabel(f"per cent of the true class, {comparison.unit} below{mean}", fontsize=8)
+        footline(figure, f"per cent of the true class, {comparison.unit} below{mean}")
         return _render(figure)
 
 
@@ -112,7 +141,7 @@ def _curves(axes: Axes, comparison: Comparison) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(min(ticks) / 1.35, max(ticks) * 1.35)
     axes.set_xlabel("label budget (training persons, log scale)")
-    axes.set_ylabel(metric)
+    axes.set_ylabel(_metric(comparison))
     axes.grid(axis="y", color="0.9", lw=0.6)
     axes.set_axisbelow(True)
     if axes.get_legend_handles_labels()[0]:
@@ -163,7 +192,7 @@ def _points(axes: Axes, comparison: Comparison) -> None:
     axes.set_yticks(places, [label(row) for row in comparison.rows])
     axes.set_ylim(-0.6, len(places) - 0.4)
     axes.margins(x=0.12)
-    axes.set_xlabel(f"{metric} with {_budget(comparison, shots)}")
+    axes.set_xlabel(f"{_metric(comparison)} with {_budget(comparison, shots)}")
     axes.grid(axis="x", color="0.9", lw=0.6)
     axes.set_axisbelow(True)
 
@@ -208,7 +237,7 @@ def _caption(figure: Figure, axes: Axes, comparison: Comparison) -> None:
     shown = [v for (_, _, metric), v in comparison.values.items() if metric == comparison.metrics[0]]
     parts = ["bars with caps: sd over seeds"] if any(v.sd > 0 for v in shown) else []
     parts += ["light: 95 % bootstrap interval over test persons"] if any(v.high >= v.low for v in shown) else []
-    figure.supxlabel("; ".join(parts), fontsize=7.5, color="0.25")
+    footline(figure, "; ".join(parts))
     _stamp(axes, comparison, 34)
 
 
@@ -267,7 +296,15 @@ def _value(comparison: Comparison, row: Row, shots: str, metric: str) -> Value |
 
 
 def _wrapped(row: Row) -> str:
-    return f"{row.name}\n({', '.join(row.marks)})" if row.marks else row.name
+    """Name and marks of a row in lines that fit above a panel or into a legend."""
+    texts = [row.name, *([f"({', '.join(row.marks)})"] if row.marks else [])]
+    return "\n".join(line for text in texts for line in textwrap.wrap(text, 34))
+
+
+def footline(figure: Figure, text: str) -> None:
+    """What a reader must know about a figure, below it, broken where it would be cut off."""
+    lines = textwrap.wrap(text, int(figure.get_figwidth() * 16))
+    figure.supxlabel("\n".join(lines), fontsize=7.5, color="0.25")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from hypnos_bench.errors import IntegrityError
 from hypnos_bench.spec import Shots, canonical_json, digest
 from hypnos_bench.store.cells import Cell
 
-VARIED = ("encoder", "shots", "seed")
+VARIED = ("encoder", "inputs", "shots", "seed")
 """Parts of a spec that one table varies; all else must be equal for two numbers to be comparable."""
 
 GROUP = ["task", "cohort", "head", "split", "context", "encoder", "variant", "shots", "metric"]
@@ -45,8 +45,17 @@ def context_id(cell: Cell) -> str:
 
 
 def variant_id(cell: Cell) -> str:
-    """Digest of the encoder: version, weights and settings included."""
-    return digest(cell.spec["encoder"])[:12]
+    """Digest of the encoder and of what the head saw: version, weights, settings and pooling included."""
+    return digest([cell.spec["encoder"], cell.spec.get("inputs")])[:12]
+
+
+def row_name(cell: Cell) -> str:
+    """Encoder id, with what stood beside the plain mean of its embedding: ``hypnos mean-sd + demographics``."""
+    inputs, name = cell.spec.get("inputs") or {}, str(cell.spec["encoder"]["id"])
+    if not inputs.get("embedding", True):
+        return name
+    pooling = f" {inputs['pooling']}" if inputs.get("pooling", "mean") != "mean" else ""
+    return f"{name}{pooling}{' + demographics' if inputs.get('demographics') else ''}"
 
 
 def shots_label(cell: Cell) -> str:
@@ -66,7 +75,8 @@ def cells_frame(cells: Iterable[Cell]) -> pd.DataFrame:
     -------
     DataFrame
         Identity (``key``, ``task``, ``cohort``, ``head``, ``split``, ``context``, ``encoder``, ``variant``, ``shots``,
-        ``seed``, ``metric``), result (``status``, ``message``, ``value``, ``low``, ``high``, ``higher_is_better``),
+        ``seed``, ``metric``), result (``status``, ``message``, ``value``, ``low``, ``high``, ``higher_is_better``,
+        ``target``, and a ``reason`` where a score has no value),
         counts of persons, recordings and units (``persons_train_max`` is the largest fold), and ``marks``.
 
     Raises
@@ -94,7 +104,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         - ``low``, ``high``: **mean of the seeds' bounds** of the 95 % bootstrap interval over test persons. Each seed's
           interval holds that draw's fit fixed, so this is the test-sampling uncertainty of a typical draw; the spread
           over draws is ``sd``, and the two are never mixed. NaN when any seed lacks its bounds;
-        - ``undefined``, seeds whose fit succeeded but whose score has no value;
+        - ``undefined``, seeds whose fit succeeded but whose score has no value, and the ``reasons`` they state;
         - ``failures``: (message, count) pairs, most frequent first;
         - counts as (least, most) pairs, and ``marks``.
     """
@@ -115,11 +125,11 @@ _IDENTITY = [
     "key", "task", "cohort", "head", "split", "context", "encoder", "variant", "shots", "shots_order", "seed",
     "metric", "metric_order",
 ]  # fmt: skip
-_RESULT = ["status", "message", "value", "low", "high", "higher_is_better"]
+_RESULT = ["status", "message", "value", "low", "high", "higher_is_better", "target", "reason"]
 _COLUMNS = [*_IDENTITY, *_RESULT, *_COUNTS, "persons_train_max", "persons_available_max", "marks"]
 _SUMMARY = [
     "shots_order", "metric_order", "mean", "sd", "seeds", "n_ok", "n_planned", "low", "high", "higher_is_better",
-    "undefined", "failures", *_COUNTS, "marks",
+    "target", "undefined", "reasons", "failures", *_COUNTS, "marks",
 ]  # fmt: skip
 
 
@@ -147,7 +157,7 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
         "head": spec["head"]["id"],
         "split": spec["split"]["kind"],
         "context": context_id(cell),
-        "encoder": spec["encoder"]["id"],
+        "encoder": row_name(cell),
         "variant": variant_id(cell),
         "shots": shots_label(cell),
         # Shares among themselves and counts among themselves; a count of persons is the smaller budget as a rule.
@@ -164,8 +174,8 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
     for order, metric in enumerate(metrics_of([cell])):
         score: Mapping[str, Any] = cell.scores.get(metric, {})
         numbers = {k: _number(score.get(k)) for k in ("value", "low", "high")}
-        better = score.get("higher_is_better")
-        rows.append({**shared, "metric": metric, "metric_order": order, **numbers, "higher_is_better": better})
+        way = {name: score.get(name) for name in ("higher_is_better", "target", "reason")}
+        rows.append({**shared, "metric": metric, "metric_order": order, **numbers, **way})
     return rows
 
 
@@ -191,10 +201,10 @@ def _summary(group: pd.DataFrame, n_planned: int) -> dict[str, Any]:
     failed = Counter(group.loc[group["status"] == "failed", "message"])
     values, bounded = known["value"], len(known) > 0 and bool(known[["low", "high"]].notna().all(axis=None))
     better = {bool(b) for b in done["higher_is_better"] if b is not None}
-    if len(better) > 1:
+    targets = {float(t) for t in done["target"] if not pd.isna(t)}
+    if len(better) > 1 or len(targets) > 1:
         raise IntegrityError(
-            f"metric {group['metric'].iloc[0]!r}: cells disagree on whether higher is better; "
-            "rerun them with one version"
+            f"metric {group['metric'].iloc[0]!r}: cells disagree on which way is better; rerun them with one version"
         )
     return {
         "shots_order": group["shots_order"].iloc[0],
@@ -207,7 +217,9 @@ def _summary(group: pd.DataFrame, n_planned: int) -> dict[str, Any]:
         "low": known["low"].mean() if bounded else float("nan"),
         "high": known["high"].mean() if bounded else float("nan"),
         "higher_is_better": better.pop() if better else None,
+        "target": targets.pop() if targets else None,
         "undefined": len(done) - len(known),
+        "reasons": tuple(sorted({str(r) for r in done.loc[done["value"].isna(), "reason"] if not pd.isna(r)})),
         "failures": tuple(sorted(failed.items(), key=lambda pair: (-pair[1], pair[0]))),
         **{name: _range(group, name) for name in _COUNTS},
         "marks": tuple(sorted({mark for marks in group["marks"] for mark in marks})),

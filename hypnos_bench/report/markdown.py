@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import numpy as np
 
 from hypnos_bench.errors import DataError
 from hypnos_bench.report import methods, notes
-from hypnos_bench.report.comparison import Comparison, Row, comparisons
-from hypnos_bench.report.figures import Panel, confusion_figure, few_shot_curve
+from hypnos_bench.report.across import across_pages
+from hypnos_bench.report.comparison import Comparison, comparisons
+from hypnos_bench.report.differences import differences
+from hypnos_bench.report.figures import few_shot_curve
 from hypnos_bench.report.notes import Footnotes, footnotes
+from hypnos_bench.report.sections import bullets, kind_section, picture
 from hypnos_bench.report.tables import Entry, entries, escape, markdown_label, markdown_table
+from hypnos_bench.significance import SideFiles
 from hypnos_bench.store.atomic import atomic_write, safe_name
 from hypnos_bench.store.cells import Cell, CellStore
 
+LISTED = 100
+"""Excluded recordings that a page lists one by one; beyond, they are counted by reason."""
 
-def write_report(cells: Iterable[Cell], out_dir: Path, store: CellStore | None = None) -> list[Path]:
-    """Write ``<task>-<cohort>.md`` per task and cohort, and its figures as SVG and PNG beside it.
 
-    The same cells in any order give the same bytes. Nothing is scored: confusion matrices are read from side files.
+def write_report(cells: Iterable[Cell], out_dir: Path, store: CellStore | SideFiles | None = None) -> list[Path]:
+    """Write ``<task>-<cohort>.md`` per task and cohort, and beside it its figures (SVG and PNG) and tables (CSV).
+
+    The same cells in any order give the same bytes. Nothing is fitted; what pages show of single recordings, and the
+    tests over persons, come from side files. Where cells of one task cover several cohorts and encoders, there is a
+    page across them too.
 
     Parameters
     ----------
     cells : iterable of Cell
     out_dir : Path
         Made when missing.
-    store : CellStore, optional
-        Where the cells' side files lie. Without it the report has no confusion matrices, and says so.
+    store : CellStore or SideFiles, optional
+        Where the cells' side files lie, or those that were read already. Without it pages have neither tests nor
+        pictures of predictions, and say so.
 
     Returns
     -------
     list of Path
-        The Markdown files, then the figures.
+        The Markdown files, then figures and tables.
 
     Raises
     ------
@@ -42,20 +51,34 @@ def write_report(cells: Iterable[Cell], out_dir: Path, store: CellStore | None =
     IntegrityError
         When a side file is damaged, or one key carries two results.
     """
-    texts: dict[Path, list[str]] = {}
-    figures: list[Path] = []
-    for comparison in comparisons(cells):
-        path = out_dir / f"{safe_name(f'{comparison.task}-{comparison.cohort}')}.md"
-        made: dict[str, bytes] = {}
-        if path not in texts:
-            texts[path] = [_heading(comparison)]
-        texts[path].append(_section(comparison, store, made))
-        for name, content in made.items():
-            figures.append(out_dir / name)
-            _save(figures[-1], content)
-    for path, parts in texts.items():
-        _save(path, ("\n\n".join(parts) + "\n").encode())
-    return [*texts, *figures]
+    texts: dict[str, list[str]] = {}
+    others: dict[str, bytes] = {}
+    sides = SideFiles(store) if isinstance(store, CellStore) else store
+    tables = comparisons(cells)
+    for comparison in tables:
+        name = f"{safe_name(f'{comparison.task}-{comparison.cohort}')}.md"
+        if name not in texts:
+            texts[name] = [_heading(comparison)]
+        texts[name].append(_section(comparison, sides, others))
+    pages = {name: ("\n\n".join(parts) + "\n").encode() for name, parts in texts.items()}
+    return _write(pages | across_pages(tables, others), others, out_dir)
+
+
+def write_across(cells: Iterable[Cell], out_dir: Path) -> list[Path]:
+    """Write ``<task>-across-cohorts.md`` where cells of one task and head cover three cohorts and two rows, else none.
+
+    Part of :func:`write_report`; by itself for whoever writes the pages of single cohorts one by one. Parameters,
+    returns and raises as there.
+    """
+    others: dict[str, bytes] = {}
+    return _write(across_pages(comparisons(cells), others), others, out_dir)
+
+
+def _write(pages: Mapping[str, bytes], others: Mapping[str, bytes], out_dir: Path) -> list[Path]:
+    # Pages last: one that links to a picture finds it there.
+    for name, content in [*others.items(), *pages.items()]:
+        _save(out_dir / name, content)
+    return [out_dir / name for name in (*pages, *others)]
 
 
 def _save(path: Path, content: bytes) -> None:
@@ -71,7 +94,7 @@ def _heading(comparison: Comparison) -> str:
     return f"# {escape(comparison.task)} on {escape(comparison.cohort)}{mark}"
 
 
-def _section(comparison: Comparison, store: CellStore | None, made: dict[str, bytes]) -> str:
+def _section(comparison: Comparison, sides: SideFiles | None, made: dict[str, bytes]) -> str:
     found = footnotes(comparison, shown=None)
     parts = [
         f"## {escape(comparison.title)}",
@@ -79,15 +102,16 @@ def _section(comparison: Comparison, store: CellStore | None, made: dict[str, by
         _main_table(comparison, found),
         _notes(comparison, found),
         _curve(comparison, made),
+        differences(comparison, sides, made),
         "### All metrics",
         *_metric_tables(comparison, found),
         methods.per_recording(comparison),
-        _bullets([escape(line) for line in methods.definitions(comparison)]),
-        f"### Confusion\n\n{_confusion(comparison, store, made)}",
+        bullets([escape(line) for line in methods.definitions(comparison)]),
+        kind_section(comparison, sides, made),
         _methods(comparison),
         _exclusions(comparison),
         "### Provenance\n\n" + methods.encoder_table(comparison),
-        _bullets(methods.provenance(comparison)),
+        bullets(methods.provenance(comparison)),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -106,6 +130,8 @@ def _notes(comparison: Comparison, found: Footnotes) -> str:
     items = [
         *(f"<sup>{notes.letter(i)}</sup> {escape(text)}" for i, text in enumerate(found.texts)),
         *map(escape, notes.differences(comparison)),
+        *map(escape, notes.inputs_lines(comparison)),
+        escape(notes.label_line(comparison)),
         escape(notes.shots_line(comparison)),
         escape(notes.tested_line(comparison)),
         escape(notes.excluded_line(comparison, reasons=False)),
@@ -113,11 +139,7 @@ def _notes(comparison: Comparison, found: Footnotes) -> str:
         escape(notes.reading(comparison)),
         f"{marked}; equal to the printed digits is equal." if any(v.rank for v in comparison.values.values()) else "",
     ]
-    return _bullets([item for item in items if item])
-
-
-def _bullets(items: Sequence[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
+    return bullets([item for item in items if item])
 
 
 def _metric_tables(comparison: Comparison, found: Footnotes) -> list[str]:
@@ -134,75 +156,23 @@ def _metric_tables(comparison: Comparison, found: Footnotes) -> list[str]:
 
 
 def _curve(comparison: Comparison, made: dict[str, bytes]) -> str:
-    return _picture(f"{comparison.slug}-few-shot", "few-shot curve", few_shot_curve(comparison), made)
-
-
-def _picture(stem: str, words: str, files: dict[str, bytes], made: dict[str, bytes]) -> str:
-    names = {kind: f"{safe_name(stem)}.{kind}" for kind in files}
-    made.update({names[kind]: content for kind, content in files.items()})
-    return f"![{words}]({names['svg']})\n\n[PNG]({names['png']})"
-
-
-def _confusion(comparison: Comparison, store: CellStore | None, made: dict[str, bytes]) -> str:
-    if store is None:
-        return "Not shown: side files, which hold the counts, were not given."
-    shots, panels, problems = _panels(comparison, store)
-    lacking = [escape(f"{row}: no confusion matrix ({why})") for row, why in problems]
-    if not panels:
-        return _bullets(lacking)
-    files = confusion_figure(comparison, shots, panels)
-    text = f"At {escape(shots)}, summed over test recordings and averaged over seeds; rows are the true class."
-    picture = _picture(f"{comparison.slug}-confusion", "confusion matrices", files, made)
-    return "\n\n".join([picture, text, *([_bullets(lacking)] if lacking else [])])
-
-
-def _panels(comparison: Comparison, store: CellStore) -> tuple[str, list[Panel], list[tuple[str, str]]]:
-    """Confusion matrices at the largest of the budgets at which most encoders have results, and what is lacking."""
-
-    def done(row: Row, shots: str) -> list[Cell]:
-        return [cell for cell in comparison.cells_of(row, shots) if cell.status == "ok"]
-
-    def worth(shots: str) -> tuple[int, tuple[int, int]]:
-        return sum(bool(done(row, shots)) for row in comparison.rows), comparison.count("persons_train", shots) or (
-            0,
-            0,
-        )
-
-    shots = max(comparison.shots, key=worth)
-    panels, problems = [], []
-    for row in comparison.rows:
-        cells = done(row, shots)
-        counts = []
-        for cell in cells:
-            try:
-                side = store.load_side(store.path(cell.spec, cell.key))
-            except DataError:
-                # Person-level files may be kept apart from results that are passed on.
-                problems.append((row.name, f"side file of cell {cell.key[:12]} is not there"))
-                break
-            counts.append(side.confusion.sum(axis=0).astype(np.float64))
-        if not cells:
-            problems.append((row.name, f"no result at {shots}"))
-        elif len(counts) == len(cells):
-            panels.append(Panel(row, np.mean(counts, axis=0), len(cells)))
-    return shots, panels, problems
+    return picture(f"{comparison.slug}-few-shot", "few-shot curve", few_shot_curve(comparison), made)
 
 
 def _methods(comparison: Comparison) -> str:
-    task, head = comparison.spec["task"], comparison.spec["head"]
+    head = comparison.spec["head"]
     settings = notes.short(head.get("settings", {}))
     split = comparison.spec["split"]
     lines = [
-        f"Split: {comparison.split_words}, salt {split.get('salt', 'none')}; divided by person",
+        f"Split: {comparison.split_words}, salt {split.get('salt', 'none')}; "
+        f"{'persons are on both sides' if comparison.split == 'epoch' else 'divided by person'}",
         f"Head: {head['id']} ({settings}), on training rows only",
         f"Seeds: {'; '.join(_seeds(comparison))}",
-        f"Task: {comparison.task}, classes {', '.join(task['classes'])}, one {task.get('unit', 'unit')} = "
-        f"{task.get('unit_s', '?')} s, alignment {task.get('alignment', 'not stated')}",
+        methods.task_line(comparison),
         methods.convergence(comparison),
+        *methods.not_fitted(comparison),
     ]
-    return (
-        f"### How it was computed\n\n{_bullets([escape(line) for line in lines])}\n\n{methods.head_table(comparison)}"
-    )
+    return f"### How it was computed\n\n{bullets([escape(line) for line in lines])}\n\n{methods.head_table(comparison)}"
 
 
 def _seeds(comparison: Comparison) -> list[str]:
@@ -214,5 +184,14 @@ def _seeds(comparison: Comparison) -> list[str]:
 
 
 def _exclusions(comparison: Comparison) -> str:
+    head = "### Excluded recordings"
     items = notes.exclusions(comparison)
-    return "### Excluded recordings\n\n" + (_bullets([escape(item) for item in items]) if items else "None.")
+    if not items:
+        return f"{head}\n\nNone."
+    listed = bullets([escape(item) for item in items[:LISTED]])
+    if len(items) <= LISTED:
+        return f"{head}\n\n{listed}"
+    counts = Counter(item.split(": ", 1)[1] for item in items)
+    by_reason = sorted(counts.items(), key=lambda c: (-c[1], c[0]))
+    summary = bullets([escape(f"{count:,} x {reason}") for reason, count in by_reason[:LISTED]])
+    return f"{head}\n\nBy reason:\n\n{summary}\n\nThe first {LISTED} of {len(items):,}:\n\n{listed}"

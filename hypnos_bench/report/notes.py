@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hypnos_bench.report.comparison import FEW_PERSONS, Comparison, Count, Row, Value, encoder_differs
+from hypnos_bench.leakage import PRETRAINED_MARK
+from hypnos_bench.report.comparison import FEW_PERSONS, Comparison, Count, Row, Value, row_differs
 
 SIMULATED = "simulated: no person was ever recorded; these numbers say nothing about people"
 MARKS = {
     "untrained": "untrained: random weights, a control and no trained model",
+    "leaky": "leaky: units of one person are on both sides of the split; this shows what that does to a score",
+    PRETRAINED_MARK: f"{PRETRAINED_MARK}: the encoder has learnt from its recordings, those of test persons perhaps",
     "bf16": "bf16: temporal layers computed in bfloat16, tokens in float32",
 }
 ASSUMED = (
@@ -65,7 +68,8 @@ def _reason(value: Value | None, metric: str, shown: int | None) -> str:
     if value.n_missing:
         parts.append(f"{value.n_missing} of {n} seeds not computed yet")
     if value.undefined:
-        parts.append(f"{metric} is undefined in {value.undefined} of {n} seeds")
+        why = f" ({shorten(value.reasons, shown)})" if value.reasons else ""
+        parts.append(f"{metric} is undefined in {value.undefined} of {n} seeds{why}")
     if parts and value.seeds:
         parts.insert(0, f"mean of {len(value.seeds)} of {n} seeds{'' if value.ranked else ', not ranked'}")
     return "; ".join(parts)
@@ -100,7 +104,7 @@ def _tests(comparison: Comparison) -> dict[str, tuple[object, ...]]:
     """Row id to what it was tested on."""
     found: dict[str, tuple[object, ...]] = {}
     for row in comparison.rows:
-        done = [cell for cell in comparison.cells_of(row) if cell.status == "ok"]
+        done = comparison.finished(row)
         if done:
             counts = {tuple(c.n.get(k) for k in ("persons_test", "recordings_test", "units_test")) for c in done}
             splits = {c.provenance.get("split_hash") for c in done}
@@ -118,8 +122,7 @@ def differences(comparison: Comparison) -> list[str]:
         )
     for row in comparison.rows:
         if row.suffix:
-            encoder = comparison.cells_of(row)[0].spec["encoder"]
-            parts = [f"{part} {short(encoder.get(part))}" for part in encoder_differs(comparison, row)]
+            parts = [f"{name} {short(value)}" for name, value in row_differs(comparison, row)]
             found.append(f"{row.name}: {', '.join(parts)}")
     return found
 
@@ -128,6 +131,8 @@ def short(value: object) -> str:
     """Any setting in few characters: hashes are cut, blocks are listed."""
     if isinstance(value, Mapping):
         return " ".join(f"{k}={short(v)}" for k, v in sorted(value.items())) or "none"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(short, value)) or "none"
     text = "none" if value is None else str(value)
     return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
 
@@ -171,7 +176,8 @@ def tested_line(comparison: Comparison) -> str:
         if counts[0] is None:
             return ""
         people, nights, units = counts
-        return f"{span(people)} persons, {span(nights)} recordings, {span(units)} {comparison.unit}"
+        rows = "" if comparison.by_person else f", {span(units)} {comparison.unit}"
+        return f"{span(people)} persons, {span(nights)} recordings{rows}"
 
     said = per_row(comparison, text)
     return f"tested on {said}" if said else "tested on nothing: every cell failed"
@@ -223,7 +229,47 @@ def dropped_line(comparison: Comparison) -> str:
         return ", ".join(f"{n:,} {reason}" for reason, n in sorted(cell.n.get("units_dropped", {}).items()) if n)
 
     said = per_row(comparison, text)
-    return f"{comparison.unit} left out: {said}" if said else ""
+    return f"{'' if comparison.by_person else f'{comparison.unit} '}left out: {said}" if said else ""
+
+
+def label_line(comparison: Comparison) -> str:
+    """Which column the labels come from, and how many events; empty where annotations are asked about."""
+    if not comparison.column:
+        return ""
+
+    def text(row: Row) -> str:
+        counts = [cell.n for cell in comparison.cells_of(row) if "events" in cell.n]
+        return f"{counts[0]['events']:,} events among {counts[0]['at_risk']:,} at risk" if counts else ""
+
+    events = per_row(comparison, text)
+    return f"label: {comparison.column}{f' ({events}, training and test)' if events else ''}"
+
+
+def inputs_lines(comparison: Comparison) -> list[str]:
+    """What ``+ demographics`` and ``mean-sd`` mean in the names of rows, and what was filled in."""
+    inputs = [comparison.cells_of(row)[0].spec.get("inputs") or {} for row in comparison.rows]
+    found = []
+    if any(i.get("pooling", "mean") != "mean" for i in inputs):
+        found.append("mean-sd: mean and sd of the embedding over time, side by side; without it the mean alone")
+    names = {(bool(i["embedding"]), tuple(i["demographics"])) for i in inputs if i.get("demographics")}
+    for embedding, covariates in sorted(names, reverse=True):
+        said = ", ".join(covariates)
+        found.append(
+            f"+ demographics: {said} beside the embedding" if embedding else f"demographics: {said}, no signal"
+        )
+    if names:
+        filled = [s["demographics_filled"] for c in comparison.cells for s in c.selected if "demographics_filled" in s]
+        if filled:
+            found.append(
+                f"up to {max(filled):,} missing demographics per fit are filled with the mean of the training persons"
+                if max(filled)
+                else "no demographics are missing"
+            )
+    if comparison.spec["task"].get("demographics") and not any(not embedding for embedding, _ in names):
+        found.append(
+            "there is no demographics-only row: the cohort has none of the task's covariates, or it is not run"
+        )
+    return found
 
 
 def span(count: Count) -> str:

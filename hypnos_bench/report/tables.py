@@ -9,10 +9,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hypnos_bench.report import notes
+from hypnos_bench.report import notes, verdicts
 from hypnos_bench.report.comparison import Comparison, Row, Value, comparisons, printed
 from hypnos_bench.report.notes import Footnotes, footnotes
-from hypnos_bench.store.cells import Cell
+from hypnos_bench.significance import SideFiles
+from hypnos_bench.store.cells import Cell, CellStore
 
 MISSING = "–"
 _BOLD, _UNDERLINE, _RESET = "\x1b[1m", "\x1b[4m", "\x1b[0m"
@@ -29,7 +30,9 @@ class Entry:
     letter: str = ""
 
 
-def terminal_tables(cells: Iterable[Cell], *, color: bool, width: int) -> str:
+def terminal_tables(
+    cells: Iterable[Cell], *, color: bool, width: int, store: CellStore | SideFiles | None = None
+) -> str:
     """All tables of `cells` as text.
 
     Parameters
@@ -40,13 +43,17 @@ def terminal_tables(cells: Iterable[Cell], *, color: bool, width: int) -> str:
         True for a terminal: best bold, second underlined. Otherwise ``*`` and ``+`` mark them.
     width : int
         Columns to keep within; a wide table continues below itself. An entry is never cut.
+    store : CellStore or SideFiles, optional
+        Where the cells' side files lie, or those that were read already: below a table of several rows stands then
+        which of them is better, by paired tests.
 
     Raises
     ------
     IntegrityError
-        When one key carries two results.
+        When one key carries two results, or a side file is damaged.
     """
-    return "\n\n".join(_terminal(comparison, color, width) for comparison in comparisons(cells))
+    sides = SideFiles(store) if isinstance(store, CellStore) else store
+    return "\n\n".join(_terminal(comparison, color, width, sides) for comparison in comparisons(cells))
 
 
 def entry(value: Value | None, letter: str, interval: bool) -> Entry:
@@ -72,7 +79,7 @@ def label(row: Row) -> str:
     return f"{row.name} ({', '.join(row.marks)})" if row.marks else row.name
 
 
-def _terminal(comparison: Comparison, color: bool, width: int) -> str:
+def _terminal(comparison: Comparison, color: bool, width: int, sides: SideFiles | None) -> str:
     found = footnotes(comparison)
     main, others = comparison.metrics[0], comparison.metrics[1:]
     columns = [(shots, main) for shots in comparison.shots]
@@ -89,28 +96,39 @@ def _terminal(comparison: Comparison, color: bool, width: int) -> str:
         ]
         blocks += ["", *_grid(["shots", "encoder", *others], rest, 2, color, width)]
     blocks.append("")
-    for line in _footer(comparison, found, color):
+    for line in _footer(comparison, found, color, sides):
         blocks += textwrap.wrap(
             line, max(width, 20), subsequent_indent=_GAP, break_long_words=False, break_on_hyphens=False
         )
     return "\n".join(blocks)
 
 
-def _footer(comparison: Comparison, found: Footnotes, color: bool) -> list[str]:
+def _footer(comparison: Comparison, found: Footnotes, color: bool, sides: SideFiles | None) -> list[str]:
     legend = "bold: best, underlined: second" if color else "*: best, +: second"
     ranked = any(value.rank for value in comparison.values.values())
     lines = [
         *(f"! {line}" for line in notes.warnings(comparison)),
         *found.lines(),
         *notes.differences(comparison),
+        *notes.inputs_lines(comparison),
+        notes.label_line(comparison),
         notes.shots_line(comparison),
         notes.tested_line(comparison),
         notes.excluded_line(comparison),
         notes.dropped_line(comparison),
         notes.reading(comparison, compact=True) + (f"; {legend}" if ranked else ""),
+        *_verdicts(comparison, sides),
         f"{len(comparison.cells)} cell{'' if len(comparison.cells) == 1 else 's'}, hash {comparison.hash}",
     ]
     return [line for line in lines if line]
+
+
+def _verdicts(comparison: Comparison, sides: SideFiles | None) -> list[str]:
+    """Who is better, a line per label budget; nothing without side files or with one row."""
+    if sides is None or len(comparison.rows) < 2:
+        return []
+    tested = verdicts.tests_of(comparison, sides)
+    return [verdicts.head(comparison, tested), *(f"- {line}" for line in verdicts.lines(tested))]
 
 
 def _grid(head: Sequence[str], lines: Sequence[Sequence[str | Entry]], keys: int, color: bool, width: int) -> list[str]:

@@ -114,7 +114,7 @@ def test_repeats_count_once_but_a_contradiction_is_an_error(make):
 
 
 def test_disagreement_on_direction_is_an_error(make):
-    with pytest.raises(IntegrityError, match="higher is better"):
+    with pytest.raises(IntegrityError, match="which way is better"):
         summarise(cells_frame([make(), make(seed=1, higher=False)]))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hypnos_bench.errors import DataError, IntegrityError
 from hypnos_bench.metrics.registry import METRICS
-from hypnos_bench.report import markdown, write_report
+from hypnos_bench.report import sections, write_report
 from hypnos_bench.report.figures import confusion_figure
 from hypnos_bench.report.methods import chosen, code
 from hypnos_bench.report.tables import escape
@@ -115,7 +115,7 @@ def test_confusion_is_summed_over_recordings_and_averaged_over_seeds(make, store
         seen.update(shots=shots, panels=panels)
         return confusion_figure(comparison, shots, panels)
 
-    monkeypatch.setattr(markdown, "confusion_figure", spy)
+    monkeypatch.setattr(sections, "confusion_figure", spy)
     matrix = np.arange(25).reshape(5, 5)
     cells = [*make.few_shot(("a",)), make("b", "10%")]
     write_report(cells, tmp_path / "reports", stored(cells, matrix, recordings=4))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypnos_bench.metrics.catalogue import Metric
 from hypnos_bench.report.comparison import comparisons, printed, rank
 from hypnos_bench.report.notes import letter
 from hypnos_bench.report.tables import display_width, escape, markdown_table, terminal_tables
@@ -218,7 +219,7 @@ def test_order_of_cells_does_not_change_the_text(make):
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=8), st.booleans())
 def test_rank_best_is_never_beaten_and_always_there(values, higher):
-    places = rank(values, higher)
+    places = rank(values, Metric("m", "", "", higher_is_better=higher).merit)
     keys = [float(printed(v)) * (1 if higher else -1) for v in values]
     assert 1 in places
     assert all((place == 1) == (key == max(keys)) for place, key in zip(places, keys))
