@@ -21,7 +21,7 @@ from hypnos_bench.errors import UsageError
 EPOCH_S = 30.0
 """Length of one epoch of sleep scoring in seconds; an *epoch* is never a training pass here."""
 
-CELL_SCHEMA = 1
+CELL_SCHEMA = 2
 """Version of the cell file."""
 
 
@@ -33,50 +33,121 @@ class TaskSpec:
     ----------
     id, title : str
         Stable kebab id and a human title. A changed definition gets a new id.
-    label : {"stage", "rhythm"}
-        Which labels of a recording answer it.
-    unit : {"epoch", "window"}
-        What one row is: an epoch of sleep scoring, or a window of `unit_s` seconds.
+    label : {"stage", "events", "rhythm", "minutes", "record", "covariate", "outcome"}
+        Which labels of a recording answer it: annotations of its files, a column of the cohort's tables, or what
+        became of the person.
+    unit : {"epoch", "window", "recording", "person"}
+        What one row is: an epoch of sleep scoring, a window of `unit_s` seconds, a recording as a whole, or a person
+        (whose first recording with a label counts; later ones are dropped and counted).
+    metrics : tuple of str
+        Main metric first.
+    cohorts, heads : tuple of str
+        Where and with what the question is meant to be asked; the first head is the default.
+    kind : {"classification", "regression", "survival"}
     unit_s : float
-        Length of one unit in seconds.
+        Length of an epoch or window in seconds; 0 for whole recordings.
     classes : tuple of str
-        Names of classes 0..C-1.
+        Names of classes 0..C-1; none for regression and survival.
     class_map : mapping of str to str
-        Label as the cohort gives it (``"W"``, ``"AFIB"``) to class name. Labels not listed are unlabelled.
+        Label as the cohort gives it (``"W"``, ``"AFIB"``, ``"male"``) to class name; ``"*"`` for every other label.
+        Labels not listed are unlabelled.
+    ignore : tuple of str
+        Labels that make a unit unlabelled even where ``"*"`` would take them (noise).
     positive : str or None
         For binary tasks, the class whose score is ranked.
+    events : tuple of str
+        Event kinds that make an epoch positive.
+    overlap_s, overlap_share : float
+        How much of an event an epoch must hold: at least so many seconds, and such a share of the epoch.
+    columns : tuple of str
+        Covariates (the first that any recording of the cohort has is used for all) or outcome ids; ``"*"`` stands
+        for all outcomes of the cohort. Empty: the user names them.
+    cuts : tuple of float
+        Ascending limits that make classes of a number: class k holds cuts[k-1] <= value < cuts[k].
+    demographics : tuple of str
+        Covariates of the demographics-only baseline, and of embeddings with demographics beside them; the task's own
+        label is never among them.
+    horizons : tuple of float
+        Years at which survival is looked at.
+    split : {"cohort", "holdout", "cv5"}
+        Kind of split by person; ``cohort`` is the cohort's own default.
     alignment : {"reference", "covered"}
         Which embedding rows stand for a unit: ``reference`` takes the rows with the unit's own
         indices; ``covered`` shifts by the encoder's stated lag so that the rows have seen the unit.
     mixed : {"drop", "majority"}
         What happens to a window that holds more than one rhythm.
-    metrics : tuple of str
-        Main metric first.
-    cohorts, heads : tuple of str
-        Where and with what the question is meant to be asked.
     """
 
     id: str
     title: str
-    label: Literal["stage", "rhythm"]
-    unit: Literal["epoch", "window"]
-    classes: tuple[str, ...]
-    class_map: Mapping[str, str]
+    label: Literal["stage", "events", "rhythm", "minutes", "record", "covariate", "outcome"]
+    unit: Literal["epoch", "window", "recording", "person"]
     metrics: tuple[str, ...]
     cohorts: tuple[str, ...]
-    heads: tuple[str, ...] = ("linear",)
+    heads: tuple[str, ...]
+    kind: Literal["classification", "regression", "survival"] = "classification"
     unit_s: float = EPOCH_S
+    classes: tuple[str, ...] = ()
+    class_map: Mapping[str, str] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
     positive: str | None = None
+    events: tuple[str, ...] = ()
+    overlap_s: float = 0.5
+    overlap_share: float = 0.0
+    columns: tuple[str, ...] = ()
+    cuts: tuple[float, ...] = ()
+    demographics: tuple[str, ...] = ()
+    horizons: tuple[float, ...] = ()
+    split: Literal["cohort", "holdout", "cv5"] = "cohort"
     alignment: Literal["reference", "covered"] = "reference"
     mixed: Literal["drop", "majority"] = "drop"
     citation: str = ""
     note: str = ""
 
-    PROSE = ("title", "citation", "note", "cohorts", "heads")
+    PROSE = ("title", "citation", "note", "cohorts", "heads", "split")
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a row is a whole night or ECG, pooled over time, and not a stretch of one."""
+        return self.unit in ("recording", "person")
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any]) -> TaskSpec:
+        """The task behind a stored :meth:`definition`; its prose is empty."""
+        told: dict[str, Any] = {name: tuple(p) if isinstance(p, list) else p for name, p in definition.items()}
+        return cls(**{"title": "", "cohorts": (), "heads": (), **told})
 
     def definition(self) -> dict[str, Any]:
-        """Everything that can change a number: the task without its prose."""
+        """Everything that can change a number: the task without its prose, and without what the split spec says."""
         return {k: v for k, v in plain(self).items() if k not in self.PROSE}
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a head sees of a row.
+
+    Parameters
+    ----------
+    pooling : {"mean", "mean-sd"}
+        Over the rows of a unit: the mean, or the mean and beside it the standard deviation (whole recordings only).
+    demographics : tuple of str
+        Covariates beside the embedding, or instead of it.
+    embedding : bool
+        False for the demographics-only baseline.
+    """
+
+    pooling: Literal["mean", "mean-sd"] = "mean"
+    demographics: tuple[str, ...] = ()
+    embedding: bool = True
+
+
+def inputs_label(inputs: InputSpec | Mapping[str, Any]) -> str:
+    """What a head saw, in few words: ``embedding``, ``mean-sd + age, sex``, ``age, sex``."""
+    words = plain(inputs)
+    parts = [words["pooling"] if words["pooling"] != "mean" else "embedding"] if words["embedding"] else []
+    if words["demographics"]:
+        parts.append(", ".join(words["demographics"]))
+    return " + ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -142,14 +213,28 @@ class Shots:
         return 10 if self.value < 5 else 5 if self.value < 100 else 1
 
 
+SplitKind = Literal["holdout", "cv5", "epoch", "recording"]
+
+
 @dataclass(frozen=True)
 class SplitSpec:
-    """How persons are divided: one fixed hold-out, or grouped 5-fold cross-validation."""
+    """How persons are divided: one fixed hold-out, or grouped 5-fold cross-validation.
 
-    kind: Literal["holdout", "cv5"] = "holdout"
+    ``epoch`` divides single units and ``recording`` files, and both ignore who was recorded. They leak, and are here to
+    show how much: their cells are marked *leaky*. With ``duplicates = "check"`` recordings that are nearly the same
+    signal are found first, and their persons kept on one side.
+    """
+
+    kind: SplitKind = "holdout"
     test_fraction: float = 0.2
     folds: int = 5
     salt: str = "hypnos-bench-1"
+    duplicates: Literal["check", "off"] = "off"
+
+    @property
+    def leaky(self) -> bool:
+        """Whether persons fall on both sides."""
+        return self.kind in ("epoch", "recording")
 
 
 @dataclass(frozen=True)
@@ -162,7 +247,7 @@ class HeadSpec:
 
 @dataclass(frozen=True)
 class CellSpec:
-    """The unit of work and of storage: encoder x task x cohort x head x shots x seed."""
+    """The unit of work and of storage: encoder x inputs x task x cohort x head x shots x seed."""
 
     task: Mapping[str, Any]  # TaskSpec.definition()
     cohort: Mapping[str, Any]  # id, fingerprint, simulated
@@ -171,6 +256,7 @@ class CellSpec:
     split: SplitSpec
     shots: Shots
     seed: int
+    inputs: InputSpec = InputSpec()
     bootstrap: int = 1000
 
     @property

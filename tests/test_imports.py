@@ -13,9 +13,10 @@ LAYERS = [
     {"errors"},
     {"spec", "registry", "signals", "threads", "processes"},
     {"cohorts", "hypnos", "store", "taskfiles"},
-    {"encoders", "heads", "metrics", "stats", "report", "splits", "provenance", "doctor"},
-    {"units", "embed", "scores"},
-    {"probe"},
+    {"encoders", "heads", "metrics", "stats", "splits", "leakage", "provenance", "doctor", "duplicates"},
+    {"labelling", "embed", "scoring", "comparing"},
+    {"probe", "significance"},
+    {"report"},
     {"runner"},
     {"cli", "__main__"},
 ]
@@ -29,7 +30,9 @@ FORBIDDEN = {
     "metrics": {"cohorts", "store", "encoders", "hypnos"},
     "stats": {"cohorts", "store", "encoders", "hypnos"},
     "doctor": {"encoders", "heads", "metrics", "stats", "report", "hypnos", "store", "taskfiles"},
-    "report": {"cohorts", "encoders", "heads", "signals", "hypnos"},
+    "scoring": {"cohorts", "encoders", "hypnos", "heads"},
+    "comparing": {"cohorts", "encoders", "hypnos", "heads", "store"},
+    "report": {"cohorts", "encoders", "heads", "signals", "hypnos", "probe"},
 }
 # The store keeps embeddings of recordings: it knows these two protocols and nothing else of their rooms.
 ALLOWED = {("store", "cohorts"), ("store", "encoders")}

@@ -43,7 +43,7 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     from hypnos_bench.embed import embed_recordings
     from hypnos_bench.encoders.registry import ENCODERS
     from hypnos_bench.errors import UsageError
-    from hypnos_bench.runner import open_cohort
+    from hypnos_bench.runner.plan import open_cohort
     from hypnos_bench.store.atomic import check_writable
     from hypnos_bench.threads import one_thread
 

@@ -50,9 +50,9 @@ def _rows(kind: str) -> list[dict[str, Any]]:
         from hypnos_bench.encoders.registry import ENCODERS
 
         return [{"id": name, "title": getattr(ENCODERS.load(name), "title", "")} for name in ENCODERS.ids()]
-    from hypnos_bench.heads.registry import HEAD_TITLES, HEADS
+    from hypnos_bench.heads.registry import HEADS, head_kind, head_title
 
-    return [{"id": name, "title": HEAD_TITLES.get(name, "")} for name in HEADS.ids()]
+    return [{"id": name, "kind": head_kind(name), "title": head_title(name)} for name in HEADS.ids()]
 
 
 def _tasks(values: dict[str, Any], broken: list[str]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     """Print the tables of all saved cells and write them, with figures, to the reports folder."""
     values = apply_settings(ctx)
     from hypnos_bench.errors import DataError, IntegrityError
-    from hypnos_bench.report import terminal_tables, write_report
+    from hypnos_bench.report import SideFiles, terminal_tables, write_report
     from hypnos_bench.store.cells import CellStore
 
     store = CellStore(values["results"])
@@ -46,12 +46,13 @@ def command(ctx: click.Context, /, **_: Any) -> int:
         say(f"left out: {problem}")
     if not cells:
         raise DataError(f"no cells in {values['results']}; make some with: hypnos-bench run staging --cohort demo")
-    paths = write_report(cells, values["reports"], store)
+    sides = SideFiles(store)  # read once, for the terminal and the pages
+    paths = write_report(cells, values["reports"], sides)
     pages = [path for path in paths if path.suffix == ".md"]
     if values["as_json"]:
         print_json([str(path) for path in paths])
     else:
         width = shutil.get_terminal_size((110, 24)).columns
-        click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=width))
+        click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=width, store=sides))
     say(f"cells: {len(cells)}; report: {', '.join(map(str, pages))}")
     return IntegrityError.exit_code if problems else 0

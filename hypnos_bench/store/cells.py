@@ -1,7 +1,6 @@
-"""One JSON per cell, and beside it the per-recording results that paired tests need.
+"""One JSON per cell, and beside it the per-recording results that paired tests need (``store/side.py``).
 
 The side file is written first and its SHA-256 goes into the JSON, so a cell never points to nothing.
-Side files hold person-level rows: cohort agreements forbid to publish them.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hypnos_bench.errors import DataError, IntegrityError
 from hypnos_bench.spec import CELL_SCHEMA, CellSpec, digest, plain
 from hypnos_bench.store.atomic import atomic_write, remove, safe_name
+from hypnos_bench.store.side import SIDES, ClassificationSide, RegressionSide, Side, SurvivalSide
 from hypnos_bench.store.tensorfile import damaged, read_header, read_tensors, write_tensors
 
-SIDE_SCHEMA = 1
+SIDE_SCHEMA = 2
 """Version of the side file."""
 
 Status = Literal["ok", "failed"]
 
 _BLOCKS: dict[str, type | tuple[type, ...]] = {
     "schema": int, "key": str, "spec": dict, "status": str, "message": (str, type(None)), "n": dict, "selected": list,
-    "scores": dict, "timing": dict, "provenance": dict, "side": (dict, type(None)), "sha256": str,
+    "scores": dict, "outcomes": list, "timing": dict, "provenance": dict, "side": (dict, type(None)), "sha256": str,
 }  # fmt: skip
 _SCORE = {"value", "low", "high", "higher_is_better"}
 
@@ -52,6 +51,8 @@ class Cell:
         Per fold: hyper-parameters, at-edge flag, convergence certificate.
     scores : mapping of str to mapping
         Metric to ``value``, ``low``, ``high`` (numbers, ``None`` where undefined) and ``higher_is_better``.
+    outcomes : sequence of mapping
+        Survival tasks: per outcome its name, counts, status and scores.
     timing : mapping
         Seconds per phase.
     provenance : mapping
@@ -65,6 +66,7 @@ class Cell:
     n: Mapping[str, Any] = field(default_factory=dict)
     selected: Sequence[Mapping[str, Any]] = ()
     scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    outcomes: Sequence[Mapping[str, Any]] = ()
     timing: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,78 +74,6 @@ class Cell:
     def of(cls, spec: CellSpec, **blocks: Any) -> Cell:
         """Build the cell of `spec`: fills in the plain spec and its key."""
         return cls(spec=plain(spec), key=spec.key, **blocks)
-
-
-@dataclass(frozen=True)
-class SideFile:
-    """Per-recording and per-unit results of a cell, for paired tests and score-based figures.
-
-    Parameters
-    ----------
-    recordings, persons : sequence of str, length R
-        Test recordings and who was recorded.
-    confusion : ndarray of int64, shape (R, C, C)
-        Counts per recording, [true, predicted].
-    unit_recording : ndarray of int32, shape (n,)
-        Index into `recordings`.
-    y_true, y_pred : ndarray of int8, shape (n,)
-    proba : ndarray of float16, shape (n, C), optional
-    score : ndarray of float32, shape (n,), optional
-        For binary tasks: the positive class's log-odds, at more precision than `proba`. One of both must be there.
-    share : ndarray of float32, shape (n,), optional
-        Of windows: the share that the positive class covers (the AF fraction).
-    """
-
-    recordings: Sequence[str]
-    persons: Sequence[str]
-    confusion: NDArray[np.int64]
-    unit_recording: NDArray[np.int32]
-    y_true: NDArray[np.int8]
-    y_pred: NDArray[np.int8]
-    proba: NDArray[np.float16] | None = None
-    score: NDArray[np.float32] | None = None
-    share: NDArray[np.float32] | None = None
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Every array that is there, by field name."""
-        names = [f.name for f in dataclasses.fields(self) if f.name not in ("recordings", "persons")]
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-
-    def problem(self) -> str | None:
-        """Say which part contradicts another, or ``None``."""
-        if len(self.persons) != len(self.recordings) or len(set(self.recordings)) != len(self.recordings):
-            return "recordings are not unique or lack a person each"
-        n, n_classes = len(self.y_true), self.confusion.shape[-1]
-        shapes = {
-            "confusion": (np.int64, (len(self.recordings), n_classes, n_classes)),
-            "unit_recording": (np.int32, (n,)),
-            "y_true": (np.int8, (n,)),
-            "y_pred": (np.int8, (n,)),
-            "proba": (np.float16, (n, n_classes)),
-            "score": (np.float32, (n,)),
-            "share": (np.float32, (n,)),
-        }
-        arrays = self.arrays()
-        for name, array in arrays.items():
-            dtype, shape = shapes[name]
-            if array.dtype != dtype or array.shape != shape:
-                return f"{name} is {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}"
-        if "proba" not in arrays and "score" not in arrays:
-            return "neither proba nor score is there"
-        if not all(np.isfinite(arrays[name]).all() for name in ("proba", "score", "share") if name in arrays):
-            return "scores hold NaN or infinity"
-        count = self._count()
-        if count is None or not np.array_equal(self.confusion, count):
-            return "confusion matrices do not count the units"
-        return None
-
-    def _count(self) -> NDArray[np.int64] | None:
-        n_recordings, n_classes, _ = self.confusion.shape
-        for codes, stop in ((self.unit_recording, n_recordings), (self.y_true, n_classes), (self.y_pred, n_classes)):
-            if codes.size and not (codes.min() >= 0 and codes.max() < stop):
-                return None
-        pairs = (self.unit_recording.astype(np.int64) * n_classes + self.y_true) * n_classes + self.y_pred
-        return np.bincount(pairs, minlength=self.confusion.size).reshape(self.confusion.shape)
 
 
 class CellStore:
@@ -173,7 +103,7 @@ class CellStore:
             *folders, f"{safe_name(str(words['head']['id']))}-{shots}-s{int(words['seed'])}-{short}.json"
         )
 
-    def save(self, cell: Cell, side: SideFile | None = None) -> Path:
+    def save(self, cell: Cell, side: Side | None = None) -> Path:
         """Store a cell, and before it its side file, and return the cell's path.
 
         Numbers that JSON lacks (NaN, infinity) are stored as null.
@@ -198,8 +128,8 @@ class CellStore:
         if side is not None:
             # An older cell must not be found pointing at the newer side file if the process dies between the two.
             remove(path)
-            people = {"recordings": list(side.recordings), "persons": list(side.persons)}
-            write_tensors(side_path, side.arrays(), {"schema": SIDE_SCHEMA, "key": cell.key, **people})
+            header = {"schema": SIDE_SCHEMA, "kind": side.KIND, "key": cell.key, **side.words()}
+            write_tensors(side_path, side.arrays(), header)
             content["side"] = {"file": side_path.name, "sha256": read_header(side_path)["arrays_sha256"]}
         content["sha256"] = digest(content)
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -234,9 +164,9 @@ class CellStore:
         if problem:
             raise damaged(path, problem)
         blocks = {f.name: content[f.name] for f in dataclasses.fields(Cell)}
-        return Cell(**{**blocks, "selected": tuple(blocks["selected"])})
+        return Cell(**{**blocks, "selected": tuple(blocks["selected"]), "outcomes": tuple(blocks["outcomes"])})
 
-    def load_side(self, path: Path) -> SideFile:
+    def load_side(self, path: Path) -> ClassificationSide | RegressionSide | SurvivalSide:
         """Read and verify the side file of the cell stored at `path`. Raises as :meth:`load`."""
         cell = self.load(path)
         stated = _read_json(path)["side"]
@@ -247,7 +177,9 @@ class CellStore:
         if header.get("key") != cell.key or header.get("arrays_sha256") != stated["sha256"]:
             raise damaged(side_path, "not the side file its cell was saved with")
         try:
-            side = SideFile(header["recordings"], header["persons"], **arrays)
+            kind = SIDES[header["kind"]]
+            fields: dict[str, Any] = {**{name: header[name] for name in kind.TEXTS}, **arrays}
+            side = kind(**fields)
             problem = side.problem()
         except (KeyError, TypeError, IndexError) as error:
             raise damaged(side_path, f"not a side file ({error})") from error

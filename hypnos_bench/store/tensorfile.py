@@ -23,7 +23,7 @@ from hypnos_bench.store.atomic import atomic_write
 
 METADATA_KEY = "hypnos_bench"
 _MAX_HEADER_BYTES = 16 * 2**20
-_DTYPES = {"<f2": "F16", "<f4": "F32", "|i1": "I8", "<i4": "I32", "<i8": "I64"}
+_DTYPES = {"<f2": "F16", "<f4": "F32", "|i1": "I8", "<i4": "I32", "<i8": "I64", "<f8": "F64"}
 _ITEM_BYTES = {name: np.dtype(code).itemsize for code, name in _DTYPES.items()}
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -12,7 +12,8 @@ from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.encoders.base import Embedding, EncoderCard
 from hypnos_bench.signals.base import Channel, Signal
 from hypnos_bench.spec import CellSpec, HeadSpec, Shots, SplitSpec
-from hypnos_bench.store.cells import Cell, SideFile
+from hypnos_bench.store.cells import Cell
+from hypnos_bench.store.side import ClassificationSide
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,14 @@ def spec() -> CellSpec:
 
 
 @pytest.fixture
-def side() -> SideFile:
+def side() -> ClassificationSide:
     rng = np.random.default_rng(1)
     unit_recording = np.repeat(np.arange(2, dtype=np.int32), 5)
     y_true, y_pred = (rng.integers(0, 2, 10).astype(np.int8) for _ in range(2))
     confusion = np.zeros((2, 2, 2), np.int64)
     np.add.at(confusion, (unit_recording, y_true, y_pred), 1)
     proba = rng.dirichlet([1, 1], 10).astype(np.float16)
-    return SideFile(["r1", "r2"], ["p1", "p2"], confusion, unit_recording, y_true, y_pred, proba=proba)
+    return ClassificationSide(["r1", "r2"], ["p1", "p2"], confusion, unit_recording, y_true, y_pred, proba=proba)
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def test_a_changed_score_is_caught(store, cell, side):
 def test_another_schema_is_named(store, cell, side):
     path = store.save(cell, side)
     rewrite(path, lambda c: c.update(schema=99))
-    with pytest.raises(IntegrityError, match="cell schema 99, this version reads 1"):
+    with pytest.raises(IntegrityError, match="cell schema 99, this version reads 2"):
         store.load(path)
 
 

@@ -1,0 +1,52 @@
+"""Who must stay on one side of a split: families, and persons with recordings that are nearly the same signal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hypnos_bench.cohorts.base import Cohort, Recording
+from hypnos_bench.duplicates import FingerprintCache, find_duplicates, fingerprint_all, merge_families
+from hypnos_bench.spec import SplitSpec
+
+Progress = Callable[[Iterator[Any], int, str], Iterator[Any]]
+
+
+def families_of(
+    cohort: Cohort,
+    recordings: Sequence[Recording],
+    split: SplitSpec,
+    results: Path,
+    *,
+    progress: Progress = lambda done, total, text: done,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, str]:
+    """Person to family, sorted by person; persons with duplicate recordings count as one family.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    recordings : sequence of Recording
+        Labelled recordings: folds are made of their persons, the same for every encoder.
+    split : SplitSpec
+        ``duplicates = "check"`` reads one channel of every recording, once: fingerprints are kept in `results`.
+    results : Path
+    progress, say : callable
+    """
+    family_of = dict(sorted((recording.person, recording.split_unit) for recording in recordings))
+    if split.duplicates == "off":
+        return family_of
+    cache = FingerprintCache(results / "fingerprints")
+    reading = progress(iter(recordings), len(recordings), "look for duplicates")
+    report = fingerprint_all(reading, cohort.source_fingerprints, cache)
+    for exclusion in report.failed:
+        say(f"not compared with others: {exclusion.recording}: {exclusion.reason}")
+    if report.without:
+        say(f"{len(report.without)} recordings are too short, or lack the channel, to be compared with others")
+    pairs = find_duplicates(report.found)
+    for pair in pairs:
+        both = f"{pair.a} and {pair.b} ({pair.share:.0%} of the minutes that can be told agree)"
+        say(f"nearly the same signal, kept on one side: {both}")
+    merged = merge_families(family_of, {recording.id: recording.person for recording in recordings}, pairs)
+    return dict(merged)
