@@ -63,9 +63,24 @@ def _task(values: dict[str, Any]) -> dict[str, Any]:
     from hypnos_bench.taskfiles import load_task
 
     task: TaskSpec = load_task(values["name"], values["tasks_dir"])
-    pooling = "mean over modalities, then mean over the rows of the unit"
-    alignment = f"{task.alignment}: {_ALIGNMENT[task.alignment]}"
-    return {**plain(task), "pooling": pooling, "alignment": alignment}
+    if task.by_person:
+        pooling = "mean over modalities, then over the whole recording; --pooling mean-sd puts the sd beside it"
+        told = {**plain(task), "pooling": pooling}
+    else:
+        pooling = "mean over modalities, then mean over the rows of the unit"
+        told = {**plain(task), "pooling": pooling, "alignment": f"{task.alignment}: {_ALIGNMENT[task.alignment]}"}
+    return told if values["as_json"] else {name: value for name, value in told.items() if _matters(task, name)}
+
+
+def _matters(task: TaskSpec, name: str) -> bool:
+    """Whether a field says anything about this task: most fields are for one kind of label."""
+    if name in ("overlap_s", "overlap_share"):
+        return bool(task.events)
+    if name == "mixed":
+        return task.label == "rhythm"
+    if name in ("unit_s", "alignment"):
+        return not task.by_person
+    return getattr(task, name, True) not in (None, "", (), {})
 
 
 def _cohort(values: dict[str, Any]) -> dict[str, Any]:

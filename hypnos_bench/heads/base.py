@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hypnos_bench.heads.rows import RowSource
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -49,7 +51,7 @@ class FittedHead(Protocol):
         """Proof of convergence."""
         ...
 
-    def predict_proba(self, x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    def predict_proba(self, x: NDArray[np.floating[Any]] | RowSource) -> NDArray[np.float64]:
         """Class probabilities, shape (n, n_classes); a class missing from training gets 0."""
         ...
 
@@ -60,14 +62,14 @@ class TrainingRows:
 
     Parameters
     ----------
-    x : ndarray of float32, shape (n, dim)
+    x : ndarray of float32, or rows to be read block by block, shape (n, dim)
     y : ndarray of int64, shape (n,), codes 0..n_classes-1
     person, recording : ndarray of int64, shape (n,)
         Group codes.
     n_classes : int
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[np.float32] | RowSource
     y: NDArray[np.int64]
     person: NDArray[np.int64]
     recording: NDArray[np.int64]

@@ -11,34 +11,42 @@ vector where there are two of opposite sign here, and ``C = 2 / (n * lambda)`` g
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hypnos_bench.errors import DataError, FitError, UsageError
+from hypnos_bench.errors import FitError, UsageError
 from hypnos_bench.heads.base import Certificate, TrainingRows
-from hypnos_bench.heads.softmax import F32, F64, Affine, Rows, Spectrum, solve
+from hypnos_bench.heads.choose import Choice, choose
+from hypnos_bench.heads.persons import fold_of_rows
+from hypnos_bench.heads.rows import RowSource, as_rows
+from hypnos_bench.heads.scores import linear_scores, softmax_rows
+from hypnos_bench.heads.solve import Precision, Problem, solve_many, spectrum_of
+from hypnos_bench.heads.table import F64, SAMPLE_ROWS, Labels, Table
 from hypnos_bench.registry import did_you_mean
 
 LINEAR_SETTINGS: Mapping[str, Any] = {
-    # Per-sample penalties to choose from; a single one is used as it is.
-    "lambdas": [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0],
+    # Per-sample penalties to choose from; a single one is used as it is. Around the best, a decade changes accuracy by
+    # 0.1-0.3 points; the ends are next to no penalty, and next to no model.
+    "lambdas": [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0],
     "cv_folds": 5,  # grouped by person; also the fewest persons for cross-validation
     "prior": 0.02,  # with fewer persons, lambda = prior / recordings
-    "tolerance": 1e-8,  # Newton decrement of the returned fit, relative to the objective
-    "cv_tolerance": 1e-6,  # the same for the fits that only choose lambda
+    "tolerance": 1e-7,  # Newton decrement of the returned fit, relative to the objective
+    # The same, as L-BFGS estimates it, for the fits that only choose lambda; at 1e-4 stopping early moves the choice.
+    "cv_tolerance": 3e-6,
     "gradient_tolerance": 1e-5,  # largest gradient entry of the returned fit
-    "max_iterations": 100,  # Newton steps
+    "max_passes": 500,  # evaluations of the returned fit
+    # The same for a fit that only chooses lambda: a penalty that needs more is not eligible, nor are weaker ones.
+    "cv_passes": 200,
+    # Rows in memory, of which lambda is chosen: a thinner sample wants a stronger penalty.
+    "sample_rows": SAMPLE_ROWS,
 }
 """Every setting that can change a number, with its default."""
 
-_SCAN_ROWS = 4096
-_FLOAT32_ULP = 2.0**-23
-_ROUNDING = 1e-12  # variance of stored float32 columns, relative, that is no more than rounding
+_CV_GRADIENT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,9 @@ class LinearHead:
     n_classes : int
     selected : mapping
         ``lambda``, ``rule`` (fixed | cv-1se | prior), ``sweep``, ``at_edge``, ``classes_missing``,
-        ``constant_features``, ``n_rows``, ``n_recordings``, ``n_persons``, ``objective``.
+        ``constant_features``, ``n_rows``, ``n_recordings``, ``n_persons``, ``objective``; with ``cv-1se`` also
+        ``cv_rows``, the rows that lambda was chosen on: all, or an evenly spaced sample of every recording, and
+        ``cv_unconverged``, how many penalties of the sweep (``converged``: false) were not eligible.
     certificate : Certificate
     """
 
@@ -70,7 +80,7 @@ class LinearHead:
     selected: Mapping[str, Any]
     certificate: Certificate
 
-    def predict_proba(self, x: NDArray[np.floating[Any]]) -> F64:
+    def predict_proba(self, x: NDArray[np.floating[Any]] | RowSource) -> F64:
         """Class probabilities, shape (n, n_classes); a class missing from training gets 0.
 
         Raises
@@ -78,34 +88,23 @@ class LinearHead:
         DataError
             When `x` has another width than the training rows, or holds NaN or infinity.
         """
-        if x.ndim != 2 or x.shape[1] != self.mean.size:
-            raise DataError(f"linear head was fitted on {self.mean.size} features, got rows of shape {x.shape}")
-        proba = np.zeros((len(x), self.n_classes))
-        for low in range(0, len(x), _SCAN_ROWS):
-            z = (x[low : low + _SCAN_ROWS].astype(np.float64) - self.mean) / self.scale
-            if not np.isfinite(z).all():
-                raise DataError(f"cannot predict from non-finite features (rows {low} and on); embed them again")
-            a = z @ self.weights.T + self.intercepts
-            p = np.exp(a - a.max(axis=1, keepdims=True))
-            proba[low : low + _SCAN_ROWS, self.classes] = p / p.sum(axis=1, keepdims=True)
+        proba = np.zeros((x.shape[0], self.n_classes))
+        parts = (self.mean, self.scale, self.weights, self.intercepts)
+        for rows, scores in linear_scores(x, *parts, head="linear head"):
+            proba[rows, self.classes] = softmax_rows(scores)
         return proba
 
 
 def fit_linear(rows: TrainingRows, settings: Mapping[str, Any]) -> LinearHead:
     """Fit the linear probe.
 
-    The penalty is chosen by cross-validation over persons inside the budget: the largest lambda
-    whose mean held-out cross-entropy is within one standard error of the best. Persons count
-    equally; the standard error is that of the persons' differences to the best lambda, since how
-    hard a person is to score says nothing about lambda. Held-out rows of classes that a fold's
-    training persons lack cannot tell lambdas apart and are left out, and counted. Standardisation
-    is redone in every fold. With fewer persons than folds, lambda = prior / recordings.
+    The penalty is chosen by cross-validation over persons inside the budget (``heads.choose``); with fewer persons
+    than folds, lambda = prior / recordings. All folds are solved as one batch, from strong to
+    weak penalties; from there the fit to all rows starts. A penalty at which a fold's fit does not converge within
+    `cv_passes` is not eligible.
 
-    The path of lambdas runs from strong to weak and ends early once the held-out loss has risen twice
-    in a row by more than a standard error: weaker penalties could not be picked any more.
-
-    Memory: one standardised float32 copy of the rows, two d x d float32 matrices per fold, and chunks.
-    Deterministic for a given number of BLAS threads.
+    Rows may be on disk: no more than `sample_rows` of them are held in memory, and nothing else grows with
+    their number but labels and codes. Deterministic for a given number of BLAS threads.
 
     Parameters
     ----------
@@ -120,248 +119,85 @@ def fit_linear(rows: TrainingRows, settings: Mapping[str, Any]) -> LinearHead:
     UsageError
         A setting that does not exist or makes no sense.
     """
-    chosen = _settings(settings)
-    _check_rows(rows)
-    present = np.flatnonzero(np.bincount(rows.y, minlength=rows.n_classes))
-    persons = np.unique(rows.person)
-    if present.size == 1:
-        raise FitError(
-            f"all {len(rows.y)} training rows of {persons.size} person(s) have the same class (code {present[0]}): "
-            "nothing to learn; use more shots or another seed"
-        )
-    lambdas: list[float] = chosen["lambdas"]
-    by_cv = len(lambdas) > 1 and persons.size >= chosen["cv_folds"]
-    fold_of_row = _fold_of_row(rows.person, chosen["cv_folds"]) if by_cv else np.zeros(len(rows.y), dtype=np.intp)
-    table = _Table.of(rows, fold_of_row)
-
-    n_recordings = int(np.unique(rows.recording).size)
-    if by_cv:
-        choice = _choose(table, lambdas, chosen)
-    if not by_cv or choice is None:
-        single = len(lambdas) == 1
-        lam = lambdas[0] if single else chosen["prior"] / n_recordings
-        choice = {"lambda": lam, "rule": "fixed" if single else "prior", "sweep": [], "at_edge": False}
-    everything, _ = _training_rows(table, None)
-    solution = solve(
-        everything,
-        choice["lambda"],
-        everything.start(),
-        tolerance=chosen["tolerance"],
-        gradient_tolerance=chosen["gradient_tolerance"],
-        max_iterations=chosen["max_iterations"],
+    chosen = settings_of("linear head", LINEAR_SETTINGS, settings)
+    lambdas = _check_settings(chosen)
+    present = check_rows("linear head", rows)
+    persons = int(np.unique(rows.person).size)
+    recordings = int(np.unique(rows.recording).size)
+    by_cv = len(lambdas) > 1 and persons >= chosen["cv_folds"]
+    table = Table.of(
+        as_rows(rows.x),
+        [Labels(rows.y, rows.n_classes)],
+        part=fold_of_rows(rows.person, chosen["cv_folds"]).astype(np.int64) if by_cv else None,
+        recording=rows.recording,
+        sample_rows=chosen["sample_rows"],
     )
+    spectrum = spectrum_of(table)
+    choice: Choice | None = None
+    if by_cv:
+        rough = Precision(chosen["cv_tolerance"], _CV_GRADIENT, chosen["cv_passes"], proven=False)
+        choice = choose(table, rows.person, chosen["cv_folds"], lambdas, rough, spectrum)
+    if choice is None:
+        single = len(lambdas) == 1
+        lam = lambdas[0] if single else chosen["prior"] / recordings
+        choice = Choice(
+            lam, None, {"lambda": lam, "rule": "fixed" if single else "prior", "sweep": [], "at_edge": False}
+        )
+    precision = Precision(chosen["tolerance"], chosen["gradient_tolerance"], chosen["max_passes"])
+    solution = solve_many(table, [Problem(choice.lam, start=choice.start)], precision, spectrum=spectrum)[0]
+    rowset = solution.rowset
     selected = {
-        **choice,
+        **choice.record,
         "classes_missing": [c for c in range(rows.n_classes) if c not in present],
-        "constant_features": np.flatnonzero(table.constant).tolist(),
+        "constant_features": np.flatnonzero(rowset.constant).tolist(),
         "n_rows": len(rows.y),
-        "n_recordings": n_recordings,
-        "n_persons": int(persons.size),
+        "n_recordings": recordings,
+        "n_persons": persons,
         "objective": solution.objective,
     }
     return LinearHead(
-        mean=table.mean,
-        scale=table.scale,
+        mean=table.shift + rowset.mean,
+        scale=rowset.scale,
         weights=solution.theta[:, :-1],
         intercepts=solution.theta[:, -1],
-        classes=present.astype(np.int64),
+        classes=present,
         n_classes=rows.n_classes,
         selected=selected,
         certificate=solution.certificate,
     )
 
 
-def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    for name in settings:
-        if name not in LINEAR_SETTINGS:
+def settings_of(head: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults with what was given; raises ``UsageError`` for a setting that does not exist."""
+    for name in given:
+        if name not in known:
             raise UsageError(
-                f"the linear head has no setting {name!r}.{did_you_mean(name, LINEAR_SETTINGS)} "
-                f"Known: {', '.join(LINEAR_SETTINGS)}"
+                f"the {head} has no setting {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
             )
-    merged = {**LINEAR_SETTINGS, **settings}
-    merged["lambdas"] = sorted({float(lam) for lam in merged["lambdas"]})
-    if not merged["lambdas"] or not all(0 < lam < np.inf for lam in [*merged["lambdas"], merged["prior"]]):
-        raise UsageError("linear head: lambdas must be a list of positive numbers, and prior a positive number")
-    if merged["cv_folds"] < 2 or merged["max_iterations"] < 1:
-        raise UsageError("linear head: cv_folds must be at least 2 and max_iterations at least 1")
-    return merged
+    return {**known, **given}
 
 
-def _check_rows(rows: TrainingRows) -> None:
-    n = len(rows.y)
-    if rows.x.ndim != 2 or n == 0 or rows.x.shape[0] != n or rows.x.shape[1] == 0:
-        raise FitError(f"linear head needs rows with features and labels, got x {rows.x.shape} and {n} labels")
+def check_rows(head: str, rows: TrainingRows) -> NDArray[np.int64]:
+    """Class codes that occur; raises ``FitError`` when there is nothing to learn from."""
+    n, shape = len(rows.y), rows.x.shape
+    if len(shape) != 2 or n == 0 or shape[0] != n or shape[1] == 0:
+        raise FitError(f"{head} needs rows with features and labels, got x {tuple(shape)} and {n} labels")
     if rows.y.min() < 0 or rows.y.max() >= rows.n_classes:
         raise FitError(f"training labels run from {rows.y.min()} to {rows.y.max()}, outside 0..{rows.n_classes - 1}")
-    bad_rows, bad_features = 0, np.zeros(rows.x.shape[1], dtype=bool)
-    for low in range(0, n, _SCAN_ROWS):
-        bad = ~np.isfinite(rows.x[low : low + _SCAN_ROWS])
-        bad_rows += int(bad.any(axis=1).sum())
-        bad_features |= bad.any(axis=0)
-    if bad_rows:
+    present = np.flatnonzero(np.bincount(rows.y, minlength=rows.n_classes)).astype(np.int64)
+    if present.size == 1:
         raise FitError(
-            f"{bad_rows} of {n} training rows hold NaN or infinity, in {int(bad_features.sum())} of "
-            f"{rows.x.shape[1]} features; embed those recordings again or exclude them"
+            f"all {n} training rows of {np.unique(rows.person).size} person(s) have the same class (code "
+            f"{present[0]}): nothing to learn; use more shots or another seed"
         )
+    return present
 
 
-def _fold_of_row(person: NDArray[np.int64], n_folds: int) -> NDArray[np.intp]:
-    """Fold of each row; a person's rows stay together and folds differ by one person at most."""
-    codes, inverse = np.unique(person, return_inverse=True)
-    # Hash order: neighbouring codes often share a site.
-    order = sorted(range(len(codes)), key=lambda i: hashlib.sha256(str(int(codes[i])).encode()).digest())
-    fold_of_code = np.empty(len(codes), dtype=np.intp)
-    fold_of_code[order] = np.arange(len(codes)) % n_folds
-    return fold_of_code[inverse]
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Standardised rows sorted by fold, so that a fold's training rows are at most two stretches."""
-
-    z: F32
-    y: NDArray[np.intp]
-    person: NDArray[np.int64]
-    bounds: NDArray[np.intp]  # fold k is rows bounds[k]:bounds[k + 1]
-    mean: F64
-    scale: F64
-    constant: NDArray[np.bool_]
-    sums: F64  # (folds, d): column sums of z
-    squares: F64  # (folds, d): and of its squares
-    grams: F32  # (folds, d, d): z'z, for preconditioners
-
-    @classmethod
-    def of(cls, rows: TrainingRows, fold_of_row: NDArray[np.intp]) -> _Table:
-        order = np.argsort(fold_of_row, kind="stable")
-        n, d = rows.x.shape
-        mean, scale, constant = _moments(rows.x)
-        z = np.empty((n, d), dtype=np.float32)
-        bounds = np.concatenate([[0], np.cumsum(np.bincount(fold_of_row))]).astype(np.intp)
-        n_folds = len(bounds) - 1
-        sums, squares = np.zeros((n_folds, d)), np.zeros((n_folds, d))
-        grams = np.zeros((n_folds, d, d), dtype=np.float32)
-        for k in range(n_folds):
-            for low in range(bounds[k], bounds[k + 1], _SCAN_ROWS):
-                high = min(low + _SCAN_ROWS, bounds[k + 1])
-                block = z[low:high]
-                block[:] = (rows.x[order[low:high]].astype(np.float64) - mean) / scale
-                sums[k] += block.sum(axis=0, dtype=np.float64)
-                squares[k] += np.einsum("nd,nd->d", block, block, dtype=np.float64)
-                grams[k] += block.T @ block
-        y, person = rows.y[order].astype(np.intp), rows.person[order]
-        return cls(z, y, person, bounds, mean, scale, constant, sums, squares, grams)
-
-    @property
-    def n_folds(self) -> int:
-        return len(self.bounds) - 1
-
-    def without(self, fold: int | None) -> list[tuple[int, int]]:
-        """Stretches of rows outside `fold`."""
-        if fold is None:
-            return [(0, len(self.y))]
-        return [(0, int(self.bounds[fold])), (int(self.bounds[fold + 1]), len(self.y))]
-
-
-def _moments(x: NDArray[np.floating[Any]]) -> tuple[F64, F64, NDArray[np.bool_]]:
-    """Column means and standard deviations in float64, and which columns do not vary.
-
-    A column that varies by less than float32 can tell apart is constant; its scale becomes 1.
-    Sums run over differences to the first row, so that a constant column gives exactly zero.
-    """
-    first = x[0].astype(np.float64)
-    total, squares = np.zeros(first.size), np.zeros(first.size)
-    for low in range(0, len(x), _SCAN_ROWS):
-        total += (x[low : low + _SCAN_ROWS] - first).sum(axis=0)
-    mean = first + total / len(x)
-    for low in range(0, len(x), _SCAN_ROWS):
-        centred = x[low : low + _SCAN_ROWS] - mean
-        squares += np.einsum("nd,nd->d", centred, centred)
-    sd = np.sqrt(squares / len(x))
-    constant = sd <= _FLOAT32_ULP * np.abs(mean)
-    return mean, np.where(constant, 1.0, sd), constant
-
-
-def _training_rows(table: _Table, fold: int | None) -> tuple[Rows, NDArray[np.intp]]:
-    """Rows outside `fold`, standardised by themselves, and the class codes among them."""
-    spans = table.without(fold)
-    kept = [k for k in range(table.n_folds) if k != fold]
-    n = sum(b - a for a, b in spans)
-    mean = table.sums[kept].sum(axis=0) / n
-    variance = table.squares[kept].sum(axis=0) / n - mean**2
-    # Columns that vary only in the fold left out: what remains is rounding.
-    constant = variance <= _ROUNDING * (mean**2 + 1.0)
-    scale = np.where(constant, 1.0, np.sqrt(np.maximum(variance, 0.0)))
-    if fold is None:
-        mean, scale = np.zeros_like(mean), np.ones_like(scale)
-    seen = np.unique(np.concatenate([table.y[a:b] for a, b in spans]))
-    code = np.full(int(table.y.max()) + 1, -1, dtype=np.intp)
-    code[seen] = np.arange(seen.size)
-    gram = table.grams[kept].sum(axis=0, dtype=np.float64) / n - np.outer(mean, mean)
-    spectrum = Spectrum.of(gram / np.outer(scale, scale))
-    return Rows(table.z, code[table.y], spans, int(seen.size), Affine(mean, scale), spectrum), seen
-
-
-class _HeldOut:
-    """One fold: its training rows, the state of the path, and the held-out rows that can be scored."""
-
-    def __init__(self, table: _Table, fold: int) -> None:
-        self.rows, seen = _training_rows(table, fold)
-        held = np.arange(table.bounds[fold], table.bounds[fold + 1])
-        known = held[np.isin(table.y[held], seen)]
-        self.unscored = held.size - known.size
-        self.usable = seen.size > 1 and known.size > 0
-        self._held, self._truth = known, np.searchsorted(seen, table.y[known])
-        self._person = np.unique(table.person[known], return_inverse=True)[1]
-        self._theta = self.rows.start()
-
-    def losses(self, lam: float, settings: Mapping[str, Any]) -> F64:
-        """Fit at `lam`, starting from the fit before; mean cross-entropy per held-out person."""
-        self._theta = solve(
-            self.rows,
-            lam,
-            self._theta,
-            tolerance=settings["cv_tolerance"],
-            gradient_tolerance=settings["gradient_tolerance"],
-            max_iterations=settings["max_iterations"],
-        ).theta
-        total = np.bincount(self._person, self.rows.losses(self._theta, self._held, self._truth))
-        return np.asarray(total / np.bincount(self._person), dtype=np.float64)
-
-
-def _choose(table: _Table, lambdas: Sequence[float], settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Choose lambda by cross-validation, or ``None`` when fewer than two folds can be used."""
-    folds = [_HeldOut(table, fold) for fold in range(table.n_folds)]
-    usable = [fold for fold in folds if fold.usable]
-    if len(usable) < 2:
-        return None
-    by_lambda: list[F64] = []
-    path = sorted(lambdas, reverse=True)
-    worse = 0
-    for lam in path:
-        by_lambda.append(np.concatenate([fold.losses(lam, settings) for fold in usable]))
-        mean, error, best = _excess(by_lambda)
-        worse = worse + 1 if mean[-1] - mean[best] > error[-1] else 0
-        if worse == 2:
-            break
-    pick = int(np.flatnonzero(mean - mean[best] <= error).min())
-    return {
-        "lambda": path[pick],
-        "rule": "cv-1se",
-        "sweep": [
-            {"lambda": lam, "cross_entropy": float(m), "excess_se": float(e)}
-            for lam, m, e in zip(path[: len(mean)], mean, error, strict=True)
-        ],
-        "best_lambda": path[best],
-        "at_edge": bool({best, pick} & {0, len(path) - 1}),
-        "folds_skipped": len(folds) - len(usable),
-        "cv_rows_unscored": sum(fold.unscored for fold in folds),
-    }
-
-
-def _excess(by_lambda: Sequence[F64]) -> tuple[F64, F64, int]:
-    """Mean loss per lambda, standard error of its excess over the best lambda, and which is best."""
-    losses = np.stack(by_lambda)  # (lambdas, persons)
-    mean = losses.mean(axis=1)
-    best = int(mean.argmin())
-    error = (losses - losses[best]).std(axis=1, ddof=1) / np.sqrt(losses.shape[1])
-    return mean, error, best
+def _check_settings(chosen: Mapping[str, Any]) -> list[float]:
+    """Penalties in ascending order."""
+    lambdas = sorted({float(lam) for lam in chosen["lambdas"]})
+    if not lambdas or not all(0 < lam < np.inf for lam in [*lambdas, chosen["prior"]]):
+        raise UsageError("linear head: lambdas must be a list of positive numbers, and prior a positive number")
+    if chosen["cv_folds"] < 2 or min(chosen[name] for name in ("max_passes", "cv_passes", "sample_rows")) < 1:
+        raise UsageError("linear head: cv_folds must be at least 2; max_passes, cv_passes and sample_rows at least 1")
+    return lambdas

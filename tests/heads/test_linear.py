@@ -9,10 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from hypnos_bench.errors import DataError, FitError, UsageError
-from hypnos_bench.heads import linear
 from hypnos_bench.heads.base import FittedHead, TrainingRows
 from hypnos_bench.heads.linear import LINEAR_SETTINGS, fit_linear
-from hypnos_bench.heads.registry import HEAD_TITLES, HEADS, default_settings
+from hypnos_bench.heads.persons import fold_of_rows
+from hypnos_bench.heads.registry import HEADS, default_settings
+from hypnos_bench.heads.rows import ArrayRows, Spans
+from hypnos_bench.heads.table import Labels, Table
 
 FIXED = {"lambdas": [1e-3]}
 
@@ -146,17 +148,42 @@ def test_a_fit_is_repeatable_and_chunks_do_not_matter(make_rows, monkeypatch):
     rows = make_rows()
     head = fit_linear(rows, {})
     np.testing.assert_array_equal(fit_linear(rows, {}).weights, head.weights)
-    monkeypatch.setattr(linear, "_SCAN_ROWS", 37)
-    monkeypatch.setattr("hypnos_bench.heads.softmax.CHUNK_ROWS", 11)
+    monkeypatch.setattr("hypnos_bench.heads.table._BLOCK_ROWS", 37)
+    monkeypatch.setattr("hypnos_bench.heads.batch._WIDE_ROWS", 11)
+    monkeypatch.setattr("hypnos_bench.heads.batch._NARROW_ROWS", 11)
     np.testing.assert_allclose(fit_linear(rows, {}).weights, head.weights, atol=1e-5)
+
+
+def test_rows_from_elsewhere_give_the_same_fit(make_rows):
+    rows = make_rows()
+    head = fit_linear(rows, {})
+    for source in (ArrayRows(rows.x), Spans(ArrayRows(rows.x), [(0, 100), (100, 480)])):
+        other = fit_linear(change(rows, x=source), {})
+        np.testing.assert_array_equal(other.weights, head.weights)
+        np.testing.assert_array_equal(other.predict_proba(source), head.predict_proba(rows.x))
+
+
+def test_a_sample_chooses_and_all_rows_are_fitted(make_rows):
+    """With fewer rows in memory than there are: same optimum, penalty from an even sample of every recording."""
+    rows = make_rows(n_persons=8, per_person=400, d=6)
+    whole = fit_linear(rows, {"tolerance": 1e-9})
+    part = fit_linear(rows, {"tolerance": 1e-9, "sample_rows": 800})
+    assert whole.selected["cv_rows"] == 3200
+    assert 800 <= part.selected["cv_rows"] <= 900
+    lam = part.selected["lambda"]
+    same = fit_linear(rows, {"tolerance": 1e-9, "lambdas": [lam]})
+    assert objective(part, rows.x, rows.y, lam) == pytest.approx(objective(same, rows.x, rows.y, lam), rel=1e-7)
+    np.testing.assert_allclose(part.predict_proba(rows.x), same.predict_proba(rows.x), atol=1e-3)
+    assert f"of {len(rows.y)} rows" in part.certificate.criterion
+    assert part.selected["objective"] == pytest.approx(objective(part, rows.x, rows.y, lam), rel=1e-6)
 
 
 def test_penalty_is_chosen_by_cross_validation_over_persons(make_rows):
     """The sweep equals one made with scikit-learn, refitted and standardised in each fold."""
     rows = make_rows(n_persons=7, per_person=50)
-    settings = {"lambdas": [1e-3, 1e-2, 1e-1, 1.0], "cv_tolerance": 1e-10}
+    settings = {"lambdas": [1e-3, 1e-2, 1e-1, 1.0], "cv_tolerance": 1e-9}
     selected = fit_linear(rows, settings).selected
-    fold = linear._fold_of_row(rows.person, 5)
+    fold = fold_of_rows(rows.person, 5)
     losses = np.zeros((4, 7))
     for k in range(5):
         scaler = StandardScaler().fit(rows.x[fold != k].astype(float))
@@ -183,7 +210,7 @@ def test_penalty_is_chosen_by_cross_validation_over_persons(make_rows):
 
 def test_folds_never_cut_a_person(make_rows):
     rows = make_rows(n_persons=13)
-    fold = linear._fold_of_row(rows.person, 5)
+    fold = fold_of_rows(rows.person, 5)
     assert all(len(set(fold[rows.person == p])) == 1 for p in range(13))
     assert sorted(len(set(rows.person[fold == k])) for k in range(5)) == [2, 2, 3, 3, 3]
 
@@ -224,18 +251,21 @@ def test_a_fold_without_two_classes_is_skipped(make_rows):
     assert selected["rule"] == "cv-1se"
 
 
-def test_features_that_vary_in_one_person_only(make_rows):
-    """Constant in one fold's training rows: no division by rounding noise."""
+@pytest.mark.parametrize("double", [0, 2_000_000])
+def test_features_that_vary_in_one_person_only(make_rows, monkeypatch, double):
+    """Constant in one fold's training rows: no division by rounding noise, in float32 or float64."""
+    monkeypatch.setattr("hypnos_bench.heads.table._DOUBLE_VALUES", double)
     rows = make_rows(n_persons=6, per_person=301, d=5)
     rng = np.random.default_rng(0)
     spikes = np.where((rows.person == 2)[:, None], rng.standard_normal((len(rows.y), 20)), rng.uniform(-1, 1, 20))
     rows = change(rows, x=np.column_stack([rows.x, spikes]).astype(np.float32))
-    fold = linear._fold_of_row(rows.person, 5)
-    table = linear._Table.of(rows, fold)
+    fold = fold_of_rows(rows.person, 5)
+    table = Table.of(ArrayRows(rows.x), [Labels(rows.y, 3)], part=fold)
     alone = int(fold[rows.person == 2][0])
     for k in range(5):
-        scale = linear._training_rows(table, k)[0].affine.scale
-        assert (scale[5:] == 1.0).all() == (k == alone)
+        rowset = table.row_set(table.sample.sums, 0, [j for j in range(5) if j != k])
+        assert rowset.constant[5:].all() == (k == alone)
+        assert (rowset.scale[5:] == 1.0).all() == (k == alone)
     selected = fit_linear(rows, {}).selected
     assert selected["constant_features"] == []
     assert max(r["cross_entropy"] for r in selected["sweep"]) < 3
@@ -280,21 +310,41 @@ def test_non_finite_rows_are_counted(make_rows):
 
 def test_no_convergence_is_an_error(make_rows):
     with pytest.raises(FitError, match="did not converge"):
-        fit_linear(make_rows(), {"lambdas": [1e-5], "max_iterations": 1})
+        fit_linear(make_rows(), {"lambdas": [1e-5], "max_passes": 1})
+
+
+def test_only_the_returned_fit_has_to_converge(make_rows):
+    """A penalty that the folds cannot be fitted at costs that penalty, not the cell."""
+    rows = make_rows(n_persons=10, d=4, flip=0.0, gap=6.0)
+    selected = fit_linear(rows, {"cv_passes": 10, "cv_tolerance": 1e-9}).selected
+    tried = [step["lambda"] for step in selected["sweep"] if step["converged"]]
+    assert len(selected["sweep"]) == 7
+    assert 0 < len(tried) < 7
+    assert selected["cv_unconverged"] == 7 - len(tried)
+    assert selected["lambda"] in tried
+    assert selected["at_edge"] == (min(tried) in (selected["lambda"], selected["best_lambda"]))
+    with pytest.raises(FitError, match="did not converge at lambda=1e-06"):
+        fit_linear(rows, {"lambdas": [1e-6], "max_passes": 3})
 
 
 def test_settings_are_checked(make_rows):
     rows = make_rows()
     with pytest.raises(UsageError, match="no setting 'lambda'. Did you mean 'lambdas'"):
         fit_linear(rows, {"lambda": 1})
-    for bad in ({"lambdas": []}, {"lambdas": [0.0, 1.0]}, {"cv_folds": 1}, {"prior": -1}):
+    for bad in (
+        {"lambdas": []},
+        {"lambdas": [0.0, 1.0]},
+        {"cv_folds": 1},
+        {"prior": -1},
+        {"sample_rows": 0},
+        {"cv_passes": 0},
+    ):
         with pytest.raises(UsageError, match="linear head"):
             fit_linear(rows, bad)
 
 
 def test_registry_and_key_settings(make_rows):
     assert HEADS.load("linear") is fit_linear
-    assert set(HEAD_TITLES) == {"linear"}
     assert default_settings("linear") == LINEAR_SETTINGS
     assert default_settings("linear") is not LINEAR_SETTINGS
     with pytest.raises(UsageError, match="unknown head 'linar'. Did you mean 'linear'"):
