@@ -76,6 +76,9 @@ def test_every_command_in_readme_runs(home, demo_cache):
         assert done.stdout.strip()
         if words[:1] == ["run"] and "demo" in words:
             assert "simulated" in done.stdout
+        if "--split" in words and "epoch" in words:
+            assert "leaky" in done.stdout.casefold()
+        if words[:4] == ["run", "staging", "--cohort", "demo"] and "--shots" in words:
             assert "untrained" in done.stdout
             means = {name: mean_kappa(home / "work" / "results", name) for name in ("features", "hypnos-untrained")}
             assert means["features"] > means["hypnos-untrained"] + 0.1, means
