@@ -306,10 +306,18 @@ def test_a_row_without_files_or_cells_costs_its_own_pairs_only(shelf):
     assert only[0].p_bh == only[0].p_bonferroni == only[0].p  # the only test of its family
 
 
-def test_a_damaged_file_is_an_error(shelf):
-    rows = {row: [cell(shelf, STAGING, row, IntegrityError("altered"))] for row in "ab"}
-    with pytest.raises(IntegrityError):
-        compared(shelf, STAGING, {"1%": rows})
+def test_a_damaged_file_costs_its_own_pairs_is_read_once_and_told(shelf):
+    rows = {row: [cell(shelf, STAGING, row, nights(skill, k))] for k, (row, skill) in enumerate(zip("ab", (0.5, 0.8)))}
+    rows["c"] = [cell(shelf, STAGING, "c", IntegrityError("altered"))]
+    sides = SideFiles(shelf)
+    found = [t for _ in range(2) for t in compare_rows(STAGING, {"1%": rows}, sides)]
+    assert {t.a + t.b: t.reason for t in found} == {
+        "ab": "", "ac": "side file of cell c-0 (c) is damaged", "bc": "side file of cell c-0 (c) is damaged"
+    }  # fmt: skip
+    assert sides.problems == ["altered"]
+    assert shelf.read.count("c-0") == 1
+    with pytest.raises(IntegrityError, match="altered"):
+        sides.of(rows["c"][0])
 
 
 def test_a_leaky_split_is_not_tested(shelf):

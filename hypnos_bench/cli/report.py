@@ -55,4 +55,6 @@ def command(ctx: click.Context, /, **_: Any) -> int:
         width = shutil.get_terminal_size((110, 24)).columns
         click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=width, store=sides))
     say(f"cells: {len(cells)}; report: {', '.join(map(str, pages))}")
-    return IntegrityError.exit_code if problems else 0
+    for problem in sides.problems:
+        say(f"left out: {problem}")
+    return IntegrityError.exit_code if problems or sides.problems else 0

@@ -73,7 +73,9 @@ change a number.""",
     multiple=True,
     help="Whole recordings: mean over the night, or mean and sd side by side; repeat (default: mean).",
 )
-@click.option("--column", multiple=True, help="Column that a task without columns of its own asks about; repeat.")
+@click.option(
+    "--column", multiple=True, help="Column that a task without columns of its own asks about; outcomes may be several."
+)
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
@@ -103,6 +105,7 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     """Ask TASK of encoders on cohorts and print the table."""
     values = apply_settings(ctx)
     from hypnos_bench.cohorts.registry import COHORTS
+    from hypnos_bench.errors import IntegrityError
     from hypnos_bench.runner import execute, plan
 
     request, line = make_request(values)
@@ -115,7 +118,8 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     if line and any(block.todo() for block in blocks):
         say(line)
     outcome = execute(request, blocks, progress=progress, say=say)
-    _print_outcome(request, outcome, values)
+    if _print_outcome(request, outcome, values):
+        return IntegrityError.exit_code
     return 1 if outcome.failed else 0
 
 
@@ -171,6 +175,8 @@ def with_columns(task: TaskSpec, columns: Sequence[str]) -> TaskSpec:
         raise UsageError(f"--column is for tasks about tables; {task.id} asks about {task.label} labels")
     if task.columns and task.columns != ("*",):
         raise UsageError(f"task {task.id} has its own columns ({', '.join(task.columns)}); leave --column out")
+    if task.label == "covariate" and len(set(columns)) > 1:
+        raise UsageError(f"{task.id} asks about one column at a time; run it once per --column")
     return replace(task, columns=tuple(dict.fromkeys(columns)))
 
 
@@ -201,7 +207,8 @@ def _print_plan(blocks: list[Block], as_json: bool) -> None:
     click.echo(f"{len(cells)} cells: {counts['done']} done, {counts['missing']} missing, {counts['failed']} failed")
 
 
-def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, Any]) -> None:
+def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, Any]) -> list[str]:
+    """Print tables and write pages; returns what stood against stored side files."""
     from hypnos_bench.report import SideFiles, terminal_tables
     from hypnos_bench.store.cells import CellStore
 
@@ -219,6 +226,9 @@ def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, A
     finally:  # a reader that has gone (head) does not cost the report
         pages = _write_reports(request, store, sides, values["reports"])
         say(f"cells: {counts}; report: {', '.join(map(str, pages))}")
+    for problem in sides.problems:
+        say(f"left out of the report: {problem}")
+    return sides.problems
 
 
 def _write_reports(request: RunRequest, store: CellStore, sides: SideFiles, folder: Path) -> list[Path]:

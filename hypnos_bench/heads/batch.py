@@ -54,13 +54,17 @@ class _Team:
 
     def logits(self, z: Floats) -> Floats:
         """Logits of all classes but the last, shape (rows of the product, len(z))."""
-        a: Floats = self.w @ z.T
-        a += self.b
+        # OpenBLAS can raise the flag for finite numbers too (numpy issue 24067). Nothing hides behind this:
+        # rows are checked when a table is made, and an objective that is not finite is never accepted.
+        with np.errstate(invalid="ignore"):
+            a: Floats = self.w @ z.T
+            a += self.b
         return a
 
     def collect(self, p: Floats, z: Floats) -> None:
         """Add what the rows `z` give to the gradient (or to a product with the Hessian)."""
-        self.g += p @ z
+        with np.errstate(invalid="ignore"):
+            self.g += p @ z
         self.r += p.sum(axis=1)
 
 

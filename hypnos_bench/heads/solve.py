@@ -9,7 +9,7 @@ where there are fewer); a fit that fails it goes on with the Newton step that sh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from hypnos_bench.heads.descent import Descent, Goal
 from hypnos_bench.heads.precondition import Spectrum, Weighted, gram_step
 from hypnos_bench.heads.table import F64, Codes, Passes, RowSet, Sums, Table, Thinned
 
+_LEAST_OBJECTIVE = 0.1  # nats: what separable rows are measured against when a share of their objective is out of reach
 _HESSIAN_ROWS = 32_768
 _BURST = 80  # rounds of L-BFGS before a Newton step is asked for
 _LEAST_ROUNDS = 8  # of L-BFGS before a better preconditioner
@@ -245,6 +246,7 @@ class _Fit:
         step = max(1, len(table.sample.z) // _HESSIAN_ROWS)
         self.hessian_rows: Thinned = table.sample.every(step)
         self.failed: dict[int, float] = {}  # decrements of proofs that failed
+        self.nearly: dict[int, tuple[Certificate, F64, float]] = {}  # models as near as rounding allows, and where
         self.hard = hard  # whether the preconditioner that costs next to nothing was (or is known to be) too little
 
     def run(self) -> list[Solution]:
@@ -274,9 +276,15 @@ class _Fit:
             )
             if wanted.proven or not last:
                 open_, first = self._prove(open_, proofs)
+                if attempt > 0 and first is not None:  # a second proof says whether more can be had
+                    far = np.array([m not in self.nearly for m in open_.tolist()], dtype=bool)
+                    open_, first = open_[far], first[far]
             if open_.size == 0 or last:
                 break
-        for m in open_.tolist():
+        for m in [m for m in self.all.tolist() if m not in proofs]:
+            if m in self.nearly:
+                proofs[m], self.descent.theta[m], self.descent.value[m] = self.nearly[m]
+                continue
             proofs[m] = self._certificate(m, self.failed.get(m, np.inf), wanted.decrement, "not met", converged=False)
         return [self._solution(m, proofs[m]) for m in self.all.tolist()]
 
@@ -319,6 +327,8 @@ class _Fit:
                     proofs[m] = self._certificate(m, float(decrement[i]), wanted.decrement, of)
                 else:
                     self.failed[m] = float(decrement[i])
+                    if solved[i] and norm <= wanted.gradient:
+                        self._remember(m, float(decrement[i]), int(n[i]))
                     left.append(m)
                     steps.append(step[i])
         return np.array(left, dtype=np.intp), np.stack(steps) if steps else None
@@ -341,6 +351,18 @@ class _Fit:
             criterion=criterion,
             iterations=int(self.descent.passes[m]),
         )
+
+    def _remember(self, m: int, decrement: float, n: int) -> None:
+        """Keep the best point of a model whose objective is so near zero that what is relative to it is rounding."""
+        limit = self.wanted.decrement * _LEAST_OBJECTIVE
+        if decrement > limit or (m in self.nearly and decrement >= self.nearly[m][0].newton_decrement):
+            return
+        of = f"Hessian from {n} of {self._n(m)} rows; objective below {_LEAST_OBJECTIVE:g}"
+        criterion = f"newton_decrement <= {limit:g} ({of}) and gradient_norm <= {self.wanted.gradient:g}"
+        certificate = replace(
+            self._certificate(m, decrement, self.wanted.decrement, of), criterion=criterion, tolerance=limit
+        )
+        self.nearly[m] = certificate, self.descent.theta[m].copy(), float(self.descent.value[m])
 
     def _solution(self, m: int, certificate: Certificate) -> Solution:
         s = self.batch.sets[m]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hypnos_bench.report.comparison import Comparison, Row, Value, printed
+from hypnos_bench.report.comparison import Comparison, Row, Value, inputs_differ, printed
 from hypnos_bench.report.critical_difference import critical_difference_figure
-from hypnos_bench.report.notes import SIMULATED, span
+from hypnos_bench.report.notes import MARKS, SIMULATED, letter, short, span
 from hypnos_bench.report.sections import bullets, picture
 from hypnos_bench.report.tables import Entry, escape, markdown_table
 from hypnos_bench.report.verdicts import p_value
@@ -25,7 +25,7 @@ MIN_ROWS = 2
 class Across:
     """Complete tables side by side: every one of `cohorts` has a value for every one of `rows` at `shots`.
 
-    `dropped` names cohorts and rows left out, with the reason.
+    `dropped` names cohorts and rows left out, with the reason; `legend` says what tells apart rows of one name.
     """
 
     first: Comparison
@@ -33,12 +33,30 @@ class Across:
     cohorts: tuple[Comparison, ...]
     rows: Mapping[str, str]  # id across cohorts to name
     dropped: tuple[str, ...]
+    legend: tuple[str, ...] = ()
 
     def value(self, comparison: Comparison, row: str) -> Value:
         """Main metric of a row on a cohort."""
         found = _value(comparison, row, self.shots)
         assert found is not None, "tables are complete"
         return found
+
+    def marked(self) -> dict[tuple[str, tuple[str, ...]], list[str]]:
+        """Row and its marks to the cohorts on which it carries them; the cohort's own mark stands beside its name."""
+        found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for row in self.rows:
+            for table in self.cohorts:
+                if marks := _marks(table, row):
+                    found.setdefault((row, marks), []).append(table.cohort)
+        return found
+
+    def mark_lines(self) -> list[str]:
+        """``hypnos on shhs: pre-trained on this cohort``, in the order of :meth:`marked`."""
+        return [
+            f"{self.rows[row]} on {'all cohorts' if len(on) == len(self.cohorts) > 1 else ', '.join(on)}: "
+            f"{', '.join(marks)}"
+            for (row, marks), on in self.marked().items()
+        ]
 
 
 def across_pages(tables: Sequence[Comparison], made: dict[str, bytes]) -> dict[str, bytes]:
@@ -78,6 +96,11 @@ def _value(comparison: Comparison, row: str, shots: str) -> Value | None:
             value = comparison.values.get((own.id, shots, comparison.metrics[0]))
             return None if value is None or math.isnan(value.mean) else value
     return None
+
+
+def _marks(comparison: Comparison, row: str) -> tuple[str, ...]:
+    """What a table of this cohort says of the row beside its name."""
+    return tuple(sorted({mark for own in comparison.rows if _row_id(comparison, own) == row for mark in own.marks}))
 
 
 def _complete(tables: Sequence[Comparison]) -> Across | None:
@@ -124,21 +147,34 @@ def _one_per_cohort(tables: Sequence[Comparison]) -> tuple[list[Comparison], tup
 def _at(tables: Sequence[Comparison], shots: str, dropped: tuple[str, ...]) -> Across | None:
     names = {_row_id(table, row): row.encoder for table in tables for row in table.rows}
     has = {row: {t.cohort for t in tables if _value(t, row, shots)} for row in names}
+    shown, legend = _named(tables, names)
     rows = sorted((row for row in names if len(has[row]) >= MIN_DATASETS), key=lambda row: (names[row], row))
     lost = [row for row in names if row not in rows and has[row]]
     while len(rows) >= MIN_ROWS:
         complete = [t for t in tables if all(t.cohort in has[row] for row in rows)]
         if len(complete) >= MIN_DATASETS:
-            several = [names[row] for row in rows]
-            shown = {r: names[r] if several.count(names[r]) == 1 else f"{names[r]}#{r[:6]}" for r in rows}
             gone = [
-                *(f"{names[row]}: it has a value on {len(has[row])} cohorts only" for row in sorted(lost)),
+                *(f"{shown[row]}: it has a value on {len(has[row])} cohorts only" for row in sorted(lost)),
                 *(f"{t.cohort}: not every row has a value there" for t in tables if t not in complete),
             ]
-            return Across(complete[0], shots, tuple(complete), shown, (*dropped, *gone))
+            said = tuple(legend[row] for row in (*rows, *sorted(lost)) if row in legend)
+            return Across(complete[0], shots, tuple(complete), {r: shown[r] for r in rows}, (*dropped, *gone), said)
         lost.append(min(rows, key=lambda row: (len(has[row]), names[row], row)))
         rows.remove(lost[-1])
     return None
+
+
+def _named(tables: Sequence[Comparison], names: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Name of each row across cohorts, with a suffix where another is called the same; and what tells those apart."""
+    first = {_row_id(table, row): table.cells_of(row)[0] for table in reversed(tables) for row in table.rows}
+    shown, legend = {}, {}
+    for row, name in names.items():
+        twins = [other for other, called in names.items() if called == name]
+        shown[row] = name if len(twins) == 1 else f"{name}#{row[:6]}"
+        if len(twins) > 1:
+            parts = [f"{part} {short(value)}" for part, value in inputs_differ(first[row], [first[t] for t in twins])]
+            legend[row] = f"{shown[row]}: {', '.join(parts)}"
+    return shown, legend
 
 
 def _section(found: Across, twins: bool, made: dict[str, bytes]) -> str:
@@ -151,11 +187,14 @@ def _section(found: Across, twins: bool, made: dict[str, bytes]) -> str:
     suffix = f"-{_question(first)[:6]}" if twins else ""
     simulated = any(table.simulated for table in found.cohorts)
     title = f"{first.task} · {first.head} head · {main} at {found.shots}"
-    files = critical_difference_figure(result, title=title, simulated=simulated)
-    marks = [f"> **{escape(SIMULATED)}**"] if simulated else []
+    files = critical_difference_figure(
+        result, title=title, simulated=simulated, notes=[*found.mark_lines(), *found.legend]
+    )
+    words = sorted({mark for _, marks in found.marked() for mark in marks})
+    warnings = [*([SIMULATED] if simulated else []), *(MARKS.get(w, f"{w}: see the encoder's card") for w in words)]
     parts = [
         f"## {escape(title)}",
-        *marks,
+        *(f"> **{escape(line)}**" for line in warnings),
         _table(found, result),
         _tests(found, result),
         picture(f"{first.task}-{first.head}{suffix}-across-cohorts", "critical-difference figure", files, made),
@@ -166,14 +205,16 @@ def _section(found: Across, twins: bool, made: dict[str, bytes]) -> str:
 
 def _table(found: Across, result: CriticalDifference) -> str:
     place = {name: i for i, name in enumerate(result.encoders)}
+    letters = {marked: letter(i) for i, marked in enumerate(found.marked())}
     lines: list[list[str | Entry]] = []
     for table, ranks in zip(found.cohorts, result.ranks, strict=True):
         cohort = escape(table.cohort) + (" *simulated*" if table.simulated else "")
         entries = []
         for row, name in found.rows.items():
             value = found.value(table, row)
-            bounds = "" if math.isnan(value.low) else f" [{printed(value.low, 2)}, {printed(value.high, 2)}]"
-            entries.append(Entry(printed(value.mean), bounds, 1 if ranks[place[name]] == ranks.min() else 0))
+            bounds = "" if math.isnan(value.low) else f" [{printed(value.low)}, {printed(value.high)}]"
+            best = 1 if ranks[place[name]] == ranks.min() else 0
+            entries.append(Entry(printed(value.mean), bounds, best, letters.get((row, _marks(table, row)), "")))
         lines.append([cohort, escape(table.split_words), span(table.count("persons_test", found.shots)), *entries])
     means = [printed(float(result.average_ranks[place[name]]), 2) for name in found.rows.values()]
     lines.append(["*average rank*", "", "", *means])
@@ -197,7 +238,8 @@ def _tests(found: Across, result: CriticalDifference) -> str:
         "A cohort counts as one independent observation, whatever its size; cohorts that share persons are not",
         *(f"Left out: {reason}" for reason in found.dropped),
     ]
-    return bullets([escape(line) for line in lines])
+    marked = [f"<sup>{letter(i)}</sup> {escape(line)}" for i, line in enumerate(found.mark_lines())]
+    return bullets([*marked, *(escape(line) for line in (*found.legend, *lines))])
 
 
 def _pairs(result: CriticalDifference) -> str:

@@ -325,8 +325,12 @@ def _differs(cells: Sequence[Cell], spec: Mapping[str, Any], skip: Sequence[str]
 def row_differs(comparison: Comparison, row: Row) -> tuple[tuple[str, Any], ...]:
     """Settings of a row, by name, in which the rows of its name differ: of the encoder, or of what the head saw."""
     twins = [comparison.cells_of(other)[0] for other in comparison.rows if other.encoder == row.encoder]
-    spec = comparison.cells_of(row)[0].spec
-    found = []
+    return inputs_differ(comparison.cells_of(row)[0], twins)
+
+
+def inputs_differ(cell: Cell, twins: Sequence[Cell]) -> tuple[tuple[str, Any], ...]:
+    """Settings of a cell, by name, in which `twins` differ: of the encoder, or of what the head saw."""
+    spec, found = cell.spec, []
     for part in _differs(twins, {"encoder": None, "inputs": None}, ()):
         block, _, name = part.partition(" ")
         found.append((name or block, spec[block].get(name) if name else spec.get(block)))

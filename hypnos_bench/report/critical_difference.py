@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _WILCOXON: dict[str, Any] = {"color": COLORS[1], "linestyle": (0, (3, 1)), "lw":
 
 
 def critical_difference_figure(
-    result: CriticalDifference, *, title: str = "", simulated: bool = False
+    result: CriticalDifference, *, title: str = "", simulated: bool = False, notes: Sequence[str] = ()
 ) -> dict[str, bytes]:
     """Draw average ranks, best to the left; ``{"svg": ..., "png": ...}``.
 
@@ -37,9 +38,13 @@ def critical_difference_figure(
     title : str
     simulated : bool
         Print *simulated* across the figure; to be set when any data set is.
+    notes : sequence of str
+        Lines that end the caption, such as marks of encoders.
     """
     with _style():
-        caption = [line for text in _caption(result) for line in textwrap.wrap(text, 112, break_on_hyphens=False)]
+        caption = [
+            line for text in (*_caption(result), *notes) for line in textwrap.wrap(text, 112, break_on_hyphens=False)
+        ]
         n_bars = len(result.nemenyi_groups) + len(result.wilcoxon_groups)
         n_rows = (len(result.encoders) + 1) // 2
         depth = 0.2 + _BAR * n_bars + _NAME * (n_rows + 0.5)

@@ -14,6 +14,8 @@ from hypnos_bench.report.verdicts import p_value
 from hypnos_bench.significance import LEVEL, SideFiles, Tested
 from hypnos_bench.store.atomic import safe_name
 
+_FIXED = "Training draws and fitted models are taken as fixed: tests are over test persons, not over new training sets"
+
 MANY = 40
 """Beyond so many tests a page shows the clearest of them; all are in a CSV beside it."""
 
@@ -51,6 +53,7 @@ def differences(comparison: Comparison, sides: SideFiles | None, made: dict[str,
     notes = [
         _family(comparison, known, tested, shown),
         *(_TESTS[name] for name in sorted({t.test for t in known})),
+        _FIXED if known else "",
         _target(comparison),
         *_reach(known),
         *_lost(known),

@@ -37,7 +37,8 @@ def write_report(cells: Iterable[Cell], out_dir: Path, store: CellStore | SideFi
         Made when missing.
     store : CellStore or SideFiles, optional
         Where the cells' side files lie, or those that were read already. Without it pages have neither tests nor
-        pictures of predictions, and say so.
+        pictures of predictions, and say so; what needs a damaged file is left out and named likewise, and
+        ``SideFiles.problems`` tells of it.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def write_report(cells: Iterable[Cell], out_dir: Path, store: CellStore | SideFi
     DataError
         When the disk refuses.
     IntegrityError
-        When a side file is damaged, or one key carries two results.
+        When one key carries two results.
     """
     texts: dict[str, list[str]] = {}
     others: dict[str, bytes] = {}

@@ -143,7 +143,7 @@ def reading(comparison: Comparison, compact: bool = False) -> str:
     parts: list[str] = []
     if several:
         draws = ", ".join(f"{s}: {n}" for s, n in several.items())
-        parts.append(f"± is the sd over seeds, i.e. few-shot draws ({draws})")
+        parts.append(f"± is the sd over seeds (few-shot draws; initialisations of heads that draw), {draws}")
     mean = ", mean of the seeds' bounds" if several else ""
     resamples = comparison.spec.get("bootstrap")
     parts.append(f"[ ] is the 95 % bootstrap interval over test persons ({resamples} resamples{mean})")

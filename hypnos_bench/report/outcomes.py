@@ -107,7 +107,7 @@ def _entry(score: tuple[float, float, float, int]) -> str:
     value, low, high, _ = score
     if math.isnan(value):
         return "–"
-    return printed(value) + ("" if math.isnan(low) else f" [{printed(low, 2)}, {printed(high, 2)}]")
+    return printed(value) + ("" if math.isnan(low) else f" [{printed(low)}, {printed(high)}]")
 
 
 def _summaries(comparison: Comparison, found: Mapping[str, Mapping[str, Outcome]], main: str) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hypnos_bench.errors import DataError
+from hypnos_bench.errors import DataError, IntegrityError
 from hypnos_bench.metrics.survival.risk_groups import HazardRatio
 from hypnos_bench.report.comparison import Comparison, Row, printed
 from hypnos_bench.report.figures import Panel, confusion_figure
@@ -80,6 +80,8 @@ def _side(sides: SideFiles, cell: Cell) -> Kept:
         return sides.of(cell)
     except DataError as error:
         raise DataError(f"side file of cell {cell.key[:12]} is not there") from error
+    except IntegrityError as error:  # `sides.problems` keeps the message
+        raise DataError(f"side file of cell {cell.key[:12]} is damaged") from error
 
 
 def _confusion(comparison: Comparison, sides: SideFiles | None, made: Made) -> str:

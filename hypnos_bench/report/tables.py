@@ -50,19 +50,19 @@ def terminal_tables(
     Raises
     ------
     IntegrityError
-        When one key carries two results, or a side file is damaged.
+        When one key carries two results. Tests that need a damaged side file are left out, which the table says.
     """
     sides = SideFiles(store) if isinstance(store, CellStore) else store
     return "\n\n".join(_terminal(comparison, color, width, sides) for comparison in comparisons(cells))
 
 
 def entry(value: Value | None, letter: str, interval: bool) -> Entry:
-    """Entry for a value: ``0.712 ± 0.021 [0.65, 0.77]``, without the parts that there are none of."""
+    """Entry for a value: ``0.712 ± 0.021 [0.650, 0.770]``, without the parts that there are none of."""
     if value is None or math.isnan(value.mean):
         return Entry(MISSING, letter=letter)
     rest = "" if math.isnan(value.sd) else f" ± {printed(value.sd)}"
     if interval and not (math.isnan(value.low) or math.isnan(value.high)):
-        rest += f" [{printed(value.low, 2)}, {printed(value.high, 2)}]"
+        rest += f" [{printed(value.low)}, {printed(value.high)}]"
     return Entry(printed(value.mean), rest, value.rank, letter)
 
 

@@ -14,10 +14,10 @@ from hypnos_bench.probe.parallel import run_cells
 from hypnos_bench.runner.families import families_of
 from hypnos_bench.runner.gather import Labels, gather, read_labels
 from hypnos_bench.runner.plan import Block, RunRequest, split_of
-from hypnos_bench.spec import CellSpec
+from hypnos_bench.spec import CellSpec, Shots, inputs_label
 from hypnos_bench.splits import draw, folds
 from hypnos_bench.store.atomic import check_writable
-from hypnos_bench.store.cells import CellStore
+from hypnos_bench.store.cells import Cell, CellStore
 from hypnos_bench.threads import one_thread
 
 Progress = Callable[[Iterator[Any], int, str], Iterator[Any]]
@@ -66,9 +66,15 @@ def execute(
                 computed += 1
                 if cell.status == "failed":
                     failed += 1
-                    say(f"failed cell: {block.encoder.id} {name} seed {cell.spec['seed']}: {cell.message}")
+                    say(f"failed cell: {_named(cell)}: {cell.message}")
     specs = tuple(cell.spec for block in blocks for cell in block.cells)
     return RunOutcome(specs, computed, len(specs) - computed, failed)
+
+
+def _named(cell: Cell) -> str:
+    spec = cell.spec
+    parts = [spec["encoder"]["id"], inputs_label(spec["inputs"]), spec["cohort"]["id"], spec["head"]["id"]]
+    return f"{', '.join(parts)}, {Shots(**spec['shots']).label}, seed {spec['seed']}"
 
 
 def _labels(request: RunRequest, cohort: Cohort, progress: Progress, say: Callable[[str], None]) -> Labels:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hypnos_bench.errors import IntegrityError
 from hypnos_bench.scoring.classification import Predictions, point_scores, recording_scores, replicates
 from hypnos_bench.scoring.entries import draws, person_codes
 from hypnos_bench.scoring.regression import (
@@ -68,11 +69,16 @@ class UntestableError(Exception):
 
 
 class SideFiles:
-    """Side files of a store, each read once, for the tests and figures of all tables."""
+    """Side files of a store, each read once, for the tests and figures of all tables.
+
+    `problems` names the damaged ones met so far, one line each: pages are made without them, and whoever prints
+    must say so.
+    """
 
     def __init__(self, store: CellStore) -> None:
         self._store = store
         self._kept: dict[str, Kept] = {}
+        self._damaged: dict[str, IntegrityError] = {}
         self._drawn: dict[tuple[str, tuple[str, ...]], Drawn] = {}
 
     def of(self, cell: Cell) -> Kept:
@@ -83,11 +89,23 @@ class SideFiles:
         DataError
             When it is not there.
         IntegrityError
-            When it is damaged.
+            When it is damaged; `problems` has the message from then on.
         """
+        if cell.key in self._damaged:
+            raise self._damaged[cell.key]
         if cell.key not in self._kept:
-            self._kept[cell.key] = _kept(cell, self._store.load_side(self._store.path(cell.spec, cell.key)))
+            try:
+                side = self._store.load_side(self._store.path(cell.spec, cell.key))
+            except IntegrityError as error:
+                self._damaged[cell.key] = error
+                raise
+            self._kept[cell.key] = _kept(cell, side)
         return self._kept[cell.key]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with each damaged side file, in the order met."""
+        return [str(error) for error in self._damaged.values()]
 
     def drawn(self, cell: Cell, recordings: tuple[str, ...]) -> Drawn:
         """The main metric of some of a cell's test recordings, on the draws of persons that all cells share.

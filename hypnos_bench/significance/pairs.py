@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from hypnos_bench.comparing import PerRecording, compare
-from hypnos_bench.errors import DataError
+from hypnos_bench.errors import DataError, IntegrityError
 from hypnos_bench.metrics.catalogue import Metric
 from hypnos_bench.metrics.registry import find_metric
 from hypnos_bench.significance.evidence import Drawn, SideFiles, UntestableError
@@ -87,12 +87,8 @@ def compare_rows(task: TaskSpec, columns: Columns, sides: SideFiles) -> list[Tes
     Returns
     -------
     list of Tested
-        By budget, pair and outcome. A pair that cannot be tested is there with its reason.
-
-    Raises
-    ------
-    IntegrityError
-        When a side file is damaged.
+        By budget, pair and outcome. A pair that cannot be tested is there with its reason; so are the pairs of a row
+        whose side file is missing or damaged (see ``sides.problems``).
     """
     metric = find_metric(task.metrics[0], task.classes, task.positive, task.kind)
     if metric is None:  # the cell is older or newer than this version
@@ -120,11 +116,13 @@ class _Column:
         self._cells = {row: {int(cell.spec["seed"]): cell for cell in cells} for row, cells in rows.items()}
         self._lacking: dict[str, str] = {}
         for row, cells in rows.items():
-            try:
-                for cell in cells:
+            for cell in cells:
+                try:
                     sides.of(cell)
-            except DataError:  # person-level files may be kept apart from results that are passed on
-                self._lacking[row] = f"side files of {row} are not there"
+                except DataError:  # person-level files may be kept apart from results that are passed on
+                    self._lacking.setdefault(row, f"side files of {row} are not there")
+                except IntegrityError:  # costs this row; `sides.problems` keeps the message
+                    self._lacking[row] = f"side file of cell {cell.key[:12]} ({row}) is damaged"
             if not cells:
                 self._lacking[row] = f"{row} has no finished cell"
             elif any(cell.spec["split"]["kind"] == "epoch" for cell in cells):

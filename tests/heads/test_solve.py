@@ -243,6 +243,12 @@ def test_unconverged_is_an_error_never_a_number():
     assert "\n" not in str(caught.value)
 
 
+def test_numbers_that_are_not_finite_never_pass():
+    table, _, _ = make()
+    with np.errstate(invalid="ignore"), pytest.raises(FitError, match="did not converge"):
+        solve_many(table, [Problem(1e-2, start=np.full((3, 7), np.nan))])
+
+
 def test_one_class_is_an_error():
     x, _ = data()
     table = Table.of(ArrayRows(x), [Labels(np.ones(300, dtype=np.int64), 3)])

@@ -32,7 +32,7 @@ def test_page_holds_values_ranks_tests_and_a_figure(make, tmp_path):
     for part in (
         "# staging across cohorts\n\n## staging · linear head · kappa at 100%",
         "| cohort | split | test persons | features | hypnos |",
-        "| mros | hold-out of 20 % of persons | 12 | 0.520 [0.47, 0.57] | **0.620** [0.57, 0.67] |",
+        "| mros | hold-out of 20 % of persons | 12 | 0.520 [0.470, 0.570] | **0.620** [0.570, 0.670] |",
         "| *average rank* |  |  | 2.00 | 1.00 |",
         "- 4 cohorts and 2 rows at 100%",
         "Friedman chi-squared(1) = 4.00, p = 0.046; all cohorts rank the rows alike",
@@ -139,3 +139,30 @@ def test_two_definitions_of_a_head_do_not_share_a_figure(make, tmp_path):
     assert len({p.name for p in paths}) == len(paths) == 5
     assert len(re.findall(r"^## ", text, re.M)) == 2
     assert len(comparisons(grid(make))) == 4
+
+
+def test_marks_of_single_cells_stand_in_the_table_below_it_and_in_the_figure(make, tmp_path):
+    cells = [c for c in grid(make) if not (c.spec["cohort"]["id"] == "shhs" and c.spec["encoder"]["id"] == "hypnos")]
+    cells += [make("hypnos", "100%", cohort="shhs", kappa=0.8, marks=("pre-trained on this cohort",))]
+    cells += grid(make, rows=("hypnos-untrained",), marks=("untrained",))
+    paths, text = across(cells, tmp_path)
+    row = next(line for line in text.splitlines() if line.startswith("| shhs"))
+    assert row.count("<sup>") == 2
+    assert "0.800** [0.750, 0.850] <sup>a</sup> |" in row
+    mros = next(line for line in text.splitlines() if line.startswith("| mros"))
+    assert mros.count("<sup>") == mros.count("<sup>b</sup>") == 1
+    for line in ("hypnos on shhs: pre-trained on this cohort", "hypnos-untrained on all cohorts: untrained"):
+        assert f"</sup> {line}" in text
+        assert line in paths[1].read_text("utf-8")
+    assert "> **pre-trained on this cohort: the encoder has learnt" in text
+    assert "> **untrained: random weights" in text
+    assert "leaky" not in text
+
+
+def test_rows_of_one_name_are_told_apart_in_a_legend(make, tmp_path):
+    cells = [c for w in ("a", "b") for c in grid(make, rows=("hypnos",), weights=w * 64)]
+    paths, text = across(cells, tmp_path)
+    names = re.findall(r"^- (hypnos\\#[0-9a-f]{6}): weights (a{12}|b{12})$", text, re.M)
+    assert sorted(w for _, w in names) == ["a" * 12, "b" * 12]
+    assert all(f"| {name} |" in text for name, _ in names)
+    assert all(f"{name.replace(chr(92), '')}: weights {w}" in paths[1].read_text("utf-8") for name, w in names)

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from hypnos_bench.errors import DataError, IntegrityError
+from hypnos_bench.errors import DataError
 from hypnos_bench.metrics.registry import METRICS
-from hypnos_bench.report import sections, write_report
+from hypnos_bench.report import SideFiles, sections, write_report
 from hypnos_bench.report.figures import confusion_figure
 from hypnos_bench.report.methods import chosen, code
 from hypnos_bench.report.tables import escape
@@ -39,7 +39,7 @@ def test_report_holds_tables_methods_exclusions_and_provenance(cells, stored, tm
     ]
     for part in (
         "# staging on demo (*simulated*)",
-        "| features | **0.420** ± 0.020 [0.37, 0.47] <sup>a</sup> |",
+        "| features | **0.420** ± 0.020 [0.370, 0.470] <sup>a</sup> |",
         "| hypnos-untrained *untrained* |",
         "1 of 4 seeds failed: one class only",
         "far too few persons for a result",
@@ -72,7 +72,7 @@ def test_every_table_row_has_as_many_columns_as_its_head(cells, tmp_path):
 
 def test_second_is_underlined(make, tmp_path):
     _, text = report(make.few_shot(shots=("1%",)), tmp_path)
-    assert "| hypnos | <u>0.270</u> ± 0.020 [0.22, 0.32] |" in text
+    assert "| hypnos | <u>0.270</u> ± 0.020 [0.220, 0.320] |" in text
 
 
 def test_same_cells_in_any_order_give_the_same_bytes(cells, stored, tmp_path):
@@ -136,15 +136,23 @@ def test_without_side_files_the_report_says_so(make, stored, tmp_path):
     assert any("confusion" in p.name for p in paths)
 
 
-def test_a_damaged_side_file_ends_the_report(make, stored, tmp_path):
-    cells = [make()]
+def test_a_damaged_side_file_costs_its_row_and_is_named(make, stored, tmp_path):
+    cells = [make("a"), make("b")]
     store = stored(cells)
     path = store.side_path(cells[0])
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 0xFF
     path.write_bytes(raw)
-    with pytest.raises(IntegrityError, match="units.safetensors"):
-        write_report(cells, tmp_path / "reports", store)
+    sides = SideFiles(store)
+    assert sides.problems == []
+    paths, text = report(cells, tmp_path / "reports", sides)
+    named = f"side file of cell {cells[0].key[:12]}"
+    assert f"a: no confusion matrix ({named} is damaged)" in text
+    assert f"not tested: {named} (a) is damaged" in text
+    assert any("confusion" in p.name for p in paths)  # of the other row
+    assert len(sides.problems) == 1
+    assert "units.safetensors" in sides.problems[0]
+    assert str(tmp_path) not in text
 
 
 def test_a_folder_that_cannot_be_written_gives_one_line_and_names_the_right_option(make, tmp_path):
@@ -193,3 +201,10 @@ def test_chosen_hyper_parameters_are_ranges_and_counted_words():
 def test_code_spans_survive_backticks():
     assert code("a b") == "`a b`"
     assert code("a `b` ``c``") == "``` a `b` ``c`` ```"
+
+
+def test_tests_say_that_fitted_models_are_taken_as_fixed(make, stored, tmp_path):
+    cells = [make("a"), make("b")]
+    _, text = report(cells, tmp_path / "given", stored(cells, recordings=12))
+    assert "tests are over test persons, not over new training sets" in text
+    assert "not over new training sets" not in report(cells, tmp_path / "none")[1]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hypnos_bench.errors import FitError
 from hypnos_bench.metrics.survival.kaplan_meier import Estimate, ProductLimit, event_probability
@@ -26,6 +26,9 @@ MAX_GROUPS = 10
 
 EVENTS_PER_GROUP = 5
 """Fewer groups are formed until each would hold this many events by the horizon, on average."""
+
+MIN_EVENTS = 5
+"""With fewer events, the regressions behind the slope and the calibration index are not made."""
 
 _KNOTS = (0.1, 0.5, 0.9)  # quantiles for three knots (Harrell)
 _EDGE = 1e-7  # a predicted probability of 0 or 1 has no complementary log-log
@@ -59,8 +62,8 @@ class Calibration:
     ici : float
         Integrated calibration index: mean absolute difference between predicted risk and the risk observed at that
         prediction, the latter smoothed by a Cox regression on a restricted cubic spline (3 knots) of the
-        complementary log-log of predicted risk, follow-up ending at the horizon. 0 is perfect. NaN where that
-        regression has no estimate, with the reason in `ici_undefined`.
+        complementary log-log of predicted risk, follow-up ending at the horizon. 0 is perfect. NaN below `MIN_EVENTS`
+        events by the horizon or where that regression has no estimate, with the reason in `ici_undefined`.
     ici_undefined : str, optional
     groups : tuple of CalibrationGroup
         By rising predicted risk; equal predictions are never torn apart.
@@ -141,8 +144,9 @@ def calibration_slope(time: ArrayLike, event: ArrayLike, risk: ArrayLike, stratu
     Raises
     ------
     FitError
-        Where that regression has no estimate.
+        Below `MIN_EVENTS` events, or where that regression has no estimate.
     """
+    _enough(np.asarray(event, dtype=bool), "events")
     column = finite_scores(risk, np.size(time))[:, None]
     fit = fit_recalibration(time, event, column, stratum)
     slope, se = float(fit.coefficients[0]), float(np.sqrt(fit.covariance[0, 0]))
@@ -161,11 +165,18 @@ def _smoothed(rows: Rows, risk: F64, horizon: float, observed: Estimate) -> F64:
     if np.isnan(observed.value):
         raise FitError(f"calibration: follow-up ends before the horizon of {horizon:g}")
     time, event = np.minimum(rows.time, horizon), rows.event & (rows.time <= horizon)
+    _enough(event, f"events by the horizon of {horizon:g}")
     columns = _spline(np.log(-np.log1p(-np.clip(risk, _EDGE, 1 - _EDGE))))
     fit = fit_recalibration(time, event, columns)
     log_hazard = (columns - columns.mean(axis=0)) @ fit.coefficients
+    log_hazard -= log_hazard.max()  # only differences count, and what is at most 0 has no exponential that overflows
     smoothed: F64 = -np.expm1(-baseline_hazard(time, event, log_hazard, horizon) * np.exp(log_hazard))
     return smoothed
+
+
+def _enough(event: NDArray[np.bool_], of: str) -> None:
+    if (count := int(event.sum())) < MIN_EVENTS:
+        raise FitError(f"calibration: {count} {of}, fewer than {MIN_EVENTS}")
 
 
 def _spline(x: F64) -> F64:

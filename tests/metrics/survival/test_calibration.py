@@ -1,5 +1,7 @@
 """Calibration where the truth is known, and against lifelines."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -94,12 +96,15 @@ def test_what_is_not_defined_says_why(simulate):
     assert np.isnan([beyond.ici, beyond.observed.value, beyond.expected_over_observed]).all()
     assert beyond.ici_undefined == "calibration: follow-up ends before the horizon of 40"
     quiet = calibration_at(data.time, np.zeros(300), survival(data), AT)
-    assert (quiet.observed.value, quiet.ici_undefined) == (0.0, "recalibration: no events")
+    assert (quiet.observed.value, quiet.ici_undefined) == (
+        0.0,
+        "calibration: 0 events by the horizon of 5, fewer than 5",
+    )
     assert np.isnan(quiet.expected_over_observed)
     level = calibration_at(data.time, data.event, np.full(300, 0.7), AT)
     assert level.ici_undefined == "recalibration: a column does not vary"
     assert level.expected_over_observed == pytest.approx(0.3 / level.observed.value)
-    with pytest.raises(FitError, match="no events"):
+    with pytest.raises(FitError, match="0 events, fewer than 5"):
         calibration_slope(data.time, np.zeros(300), data.true)
     with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
         calibration_at(data.time, data.event, 1 + survival(data), AT)
@@ -110,3 +115,34 @@ def test_certain_predictions_are_scored(simulate):
     s = survival(data)
     s[:20], s[-20:] = 0.0, 1.0
     assert 0 < calibration_at(data.time, data.event, s, AT).ici < 0.2
+
+
+def test_few_events_are_not_regressed_on(simulate):
+    data = simulate(300)
+    for kept, told in ((4, "calibration: 4 events by the horizon of 5, fewer than 5"), (5, None)):
+        rare = data.event & (np.cumsum(data.event & (data.time <= AT)) <= kept) & (data.time <= AT)
+        assert calibration_at(data.time, rare, survival(data), AT).ici_undefined == told
+        if told:
+            with pytest.raises(FitError, match="calibration: 4 events, fewer than 5"):
+                calibration_slope(data.time, rare, data.true)
+        else:
+            assert np.isfinite(calibration_slope(data.time, rare, data.true)).all()
+
+
+@pytest.mark.parametrize("steep", [0.5, 5.0, 50.0])
+def test_separated_risks_are_told_without_a_warning(steep):
+    """Twenty people whose risk orders their times (almost) perfectly: an estimate or a reason, never a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            time, event = np.round(rng.uniform(0, 10, 20), seed % 3), rng.random(20) < 0.5
+            risk = -steep * time + rng.normal(size=20) * (0.0, 0.1, 1.0, 10.0)[seed % 4]
+            s = np.exp(-np.exp(np.clip(risk - risk.mean(), -600, 600)))
+            found = calibration_at(time, event, s, AT)
+            assert (found.ici_undefined is None) == np.isfinite(found.ici)
+            if seed % 4 == 0 and seed % 3 and event.sum() >= 5:  # the risk is the time itself, and no times are tied
+                with pytest.raises(FitError, match="separated"):
+                    calibration_slope(time, event, risk)
+            elif event.sum() >= 5 and seed % 4 == 3 and steep < 1:
+                assert np.isfinite(calibration_slope(time, event, risk)).all()

@@ -85,3 +85,23 @@ def test_no_estimate_is_made_up(event, x, said):
 def test_columns_must_fit():
     with pytest.raises(ValueError, match="do not fit 2 rows"):
         fit_recalibration([1, 2], [1, 1], [1.0, 2.0])
+
+
+@pytest.mark.filterwarnings("ignore:Column 0 has high sample correlation")  # lifelines sees how near it is
+def test_steep_but_finite_estimates_are_found():
+    """Risk orders most pairs: log hazards span more than 20 at the estimate, which lifelines finds too."""
+    rng = np.random.default_rng(0)
+    time = rng.uniform(0, 10, 60)
+    x = (-time + 0.4 * rng.normal(size=60))[:, None]
+    fit, theirs = fit_recalibration(time, np.ones(60), x), lifelines_fit(x, time, np.ones(60))
+    assert np.ptp(x @ fit.coefficients) > 20
+    assert fit.coefficients[0] == pytest.approx(theirs.params_.iloc[0], rel=1e-6)
+
+
+def test_a_leap_does_not_underflow():
+    """Full Newton steps from here used to end where exponentials vanish."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        time, event, stratum = rng.uniform(0, 10, 20), rng.random(20) < 0.6, rng.integers(0, 3, 20)
+        with pytest.raises(FitError, match="separated"):
+            fit_recalibration(time, event, -time[:, None], stratum)
