@@ -165,6 +165,7 @@ def _counts(spec: CellSpec, probe: Probe, data: ProbeData) -> dict[str, Any]:
         "marks": marks,
         "folds": [],
         **({"column": data.column} if data.column else {}),
+        **({"duplicates": dict(data.duplicates)} if data.duplicates is not None else {}),
         **_events(data),
     }
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,8 @@ class ProbeData:
     column : str
         Column of the cohort's tables that the labels come from.
     embed_s : float
+    duplicates : mapping, optional
+        What the search for duplicate recordings came to; ``None`` where nobody searched.
     """
 
     everyone: Mapping[str, str]
@@ -94,6 +97,7 @@ class ProbeData:
     dropped: Mapping[str, int] = field(default_factory=dict)
     column: str = ""
     embed_s: float = 0.0
+    duplicates: Mapping[str, Any] | None = None
 
     @property
     def recording_of_row(self) -> Indices:

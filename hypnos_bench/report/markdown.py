@@ -137,6 +137,7 @@ def _notes(comparison: Comparison, found: Footnotes) -> str:
         escape(notes.tested_line(comparison)),
         escape(notes.excluded_line(comparison, reasons=False)),
         escape(notes.dropped_line(comparison)),
+        escape(notes.duplicates_line(comparison)),
         escape(notes.reading(comparison)),
         f"{marked}; equal to the printed digits is equal." if any(v.rank for v in comparison.values.values()) else "",
     ]

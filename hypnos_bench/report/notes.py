@@ -221,6 +221,16 @@ def excluded_line(comparison: Comparison, reasons: bool = True) -> str:
     return f"excluded: {len(recordings)} {noun}" + (f": {shorten(items, SHOWN)}" if reasons else ", listed below")
 
 
+def duplicates_line(comparison: Comparison) -> str:
+    """What the search for duplicate recordings came to, or an empty string."""
+    told = next((cell.n["duplicates"] for cell in comparison.cells if "duplicates" in cell.n), None)
+    if told is None:
+        return ""
+    pairs = ", ".join(f"{a} = {b}" for a, b in told["pairs"])
+    searched = f"duplicate recordings: {told['compared']} compared, {told['not_compared']} could not be"
+    return f"{searched}; kept on one side: {pairs}" if pairs else f"{searched}; none found"
+
+
 def dropped_line(comparison: Comparison) -> str:
     """Units that were not scored, by reason, or an empty string."""
 

@@ -116,6 +116,7 @@ def _footer(comparison: Comparison, found: Footnotes, color: bool, sides: SideFi
         notes.tested_line(comparison),
         notes.excluded_line(comparison),
         notes.dropped_line(comparison),
+        notes.duplicates_line(comparison),
         notes.reading(comparison, compact=True) + (f"; {legend}" if ranked else ""),
         *_verdicts(comparison, sides),
         f"{len(comparison.cells)} cell{'' if len(comparison.cells) == 1 else 's'}, hash {comparison.hash}",

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hypnos_bench.cohorts.base import Cohort, Recording
-from hypnos_bench.duplicates import FingerprintCache, find_duplicates, fingerprint_all, merge_families
+from hypnos_bench.duplicates import FingerprintCache, Pair, find_duplicates, fingerprint_all, merge_families
 from hypnos_bench.spec import SplitSpec
 
 Progress = Callable[[Iterator[Any], int, str], Iterator[Any]]
 
 
-def families_of(
+@dataclass(frozen=True)
+class Together:
+    """Who must stay on one side.
+
+    Parameters
+    ----------
+    family_of : mapping of str to str
+        Person to family, sorted by person; persons with duplicate recordings count as one family.
+    duplicates : mapping, optional
+        What the search came to: ``compared`` and ``not_compared`` recordings, and the ``pairs`` found.
+    """
+
+    family_of: Mapping[str, str]
+    duplicates: Mapping[str, Any] | None = None
+
+
+def keep_together(
     cohort: Cohort,
     recordings: Sequence[Recording],
     split: SplitSpec,
@@ -21,8 +38,8 @@ def families_of(
     *,
     progress: Progress = lambda done, total, text: done,
     say: Callable[[str], None] = lambda line: None,
-) -> dict[str, str]:
-    """Person to family, sorted by person; persons with duplicate recordings count as one family.
+) -> Together:
+    """Families of the persons of labelled recordings, joined where two recordings are nearly the same signal.
 
     Parameters
     ----------
@@ -36,7 +53,7 @@ def families_of(
     """
     family_of = dict(sorted((recording.person, recording.split_unit) for recording in recordings))
     if split.duplicates == "off":
-        return family_of
+        return Together(family_of)
     cache = FingerprintCache(results / "fingerprints")
     reading = progress(iter(recordings), len(recordings), "look for duplicates")
     report = fingerprint_all(reading, cohort.source_fingerprints, cache)
@@ -44,9 +61,26 @@ def families_of(
         say(f"not compared with others: {exclusion.recording}: {exclusion.reason}")
     if report.without:
         say(f"{len(report.without)} recordings are too short, or lack the channel, to be compared with others")
-    pairs = find_duplicates(report.found)
+    pairs = [*_copies(cohort, recordings), *find_duplicates(report.found)]
     for pair in pairs:
         both = f"{pair.a} and {pair.b} ({pair.share:.0%} of the minutes that can be told agree)"
         say(f"nearly the same signal, kept on one side: {both}")
     merged = merge_families(family_of, {recording.id: recording.person for recording in recordings}, pairs)
-    return dict(merged)
+    told = {
+        "compared": len(report.found),
+        "not_compared": len(recordings) - len(report.found),
+        "pairs": sorted({(pair.a, pair.b) for pair in pairs}),
+    }
+    return Together(dict(merged), told)
+
+
+def _copies(cohort: Cohort, recordings: Sequence[Recording]) -> list[Pair]:
+    """Recordings whose files are the same to the byte, however short: told without reading a signal."""
+    first: dict[str, str] = {}
+    found = []
+    for recording in recordings:
+        source = cohort.source_fingerprints[recording.id]
+        other = first.setdefault(source, recording.id)
+        if other != recording.id:
+            found.append(Pair(other, recording.id, 1.0, 0.0, 0))
+    return found

@@ -40,21 +40,20 @@ class Labels:
         Recordings without a usable label.
     everyone : mapping of str to str
         Persons with labels to their families: folds and draws are made of them, the same for every encoder.
+    duplicates : mapping, optional
+        What the search for duplicate recordings came to.
     """
 
     units: Mapping[str, UnitLabels] | None
     people: PeopleLabels | None
     excluded: list[Exclusion]
     everyone: Mapping[str, str] = field(default_factory=dict)
+    duplicates: Mapping[str, Any] | None = None
 
     @property
     def recordings(self) -> set[str]:
         """Ids of the labelled recordings."""
         return set(self.units if self.units is not None else self.people.recordings if self.people else ())
-
-    def with_everyone(self, everyone: Mapping[str, str]) -> Labels:
-        """The same labels with the families of their persons."""
-        return replace(self, everyone=everyone)
 
 
 def read_labels(task: TaskSpec, cohort: Cohort) -> Labels:
@@ -102,7 +101,7 @@ def gather(request: RunRequest, block: Block, labels: Labels, *, progress: Progr
     if not made.recordings:
         first = "; ".join(f"{e.recording}: {e.reason}" for e in excluded[:3])
         raise DataError(f"{block.encoder.id} embedded no recording of {block.cohort.card.id} ({first})")
-    return replace(made, embed_s=embed_s)
+    return replace(made, embed_s=embed_s, duplicates=labels.duplicates)
 
 
 def _embed(

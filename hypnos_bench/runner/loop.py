@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypnos_bench.cohorts.base import Cohort
 from hypnos_bench.errors import UsageError
 from hypnos_bench.probe import Probe
 from hypnos_bench.probe.parallel import run_cells
-from hypnos_bench.runner.families import families_of
+from hypnos_bench.runner.families import keep_together
 from hypnos_bench.runner.gather import Labels, gather, read_labels
 from hypnos_bench.runner.plan import Block, RunRequest, split_of
 from hypnos_bench.spec import CellSpec, Shots, inputs_label
@@ -82,10 +82,10 @@ def _labels(request: RunRequest, cohort: Cohort, progress: Progress, say: Callab
     found = read_labels(request.task, cohort)
     split = split_of(request, cohort.card)
     labelled = [recording for recording in cohort.recordings if recording.id in found.recordings]
-    persons = families_of(cohort, labelled, split, request.results, progress=progress, say=say)
+    together = keep_together(cohort, labelled, split, request.results, progress=progress, say=say)
     if not split.leaky:
-        _check_budgets(request, cohort, persons)
-    return found.with_everyone(persons)
+        _check_budgets(request, cohort, together.family_of)
+    return replace(found, everyone=together.family_of, duplicates=together.duplicates)
 
 
 def _check_budgets(request: RunRequest, cohort: Cohort, persons: Mapping[str, str]) -> None:
