@@ -25,7 +25,7 @@ SLEEP = ("dod-o", "dod-h", "sleep-edf", "isruc", "hmc", "cap", "mass", "physione
 ECG = ("afdb", "ltafdb", "shdb-af", "cpsc2021", "cinc2017", "mitdb", "ptb-xl", "apnea-ecg")
 CARDS = (*SLEEP, *ECG)
 DODO = "83c1394e-9c69-5c11-9102-9ff8d59b1cfd"
-DODH = "-1111-2222-3333-444455556666"  # the sheet gives only how some names begin
+DODH = "-1111-2222-3333-444455556666"  # its documentation gives only how some names begin
 REAL = Path(__file__).parents[2] / "../shared/data"
 
 
