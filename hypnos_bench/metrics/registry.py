@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hypnos_bench.errors import UsageError
 from hypnos_bench.metrics import classification as c
 from hypnos_bench.metrics import osf
 from hypnos_bench.metrics._arrays import F64, mean_defined
 from hypnos_bench.metrics.catalogue import AT_YEARS, METRICS, PER_CLASS, Kind, Metric
-from hypnos_bench.metrics.ranking import Ranking
 from hypnos_bench.registry import did_you_mean
 from hypnos_bench.spec import TaskSpec
 
@@ -199,9 +198,3 @@ def classes_to_rank(metrics: Sequence[str], classes: Sequence[str], positive: st
     return [
         k for k, name in enumerate(classes) if asked & (ids[k] | ({"auroc", "auprc"} if name == positive else set()))
     ]
-
-
-def score_ranking(y_true: ArrayLike, score: ArrayLike) -> dict[str, float]:
-    """``auroc`` and ``auprc`` of one score against a boolean truth; NaN where undefined."""
-    area, precision = Ranking(y_true, score).score(np.ones(1))
-    return {"auroc": float(area), "auprc": float(precision)}

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hypnos_bench.errors import UsageError
 from hypnos_bench.report.figures import COLORS, _render, _style
 from hypnos_bench.stats.ranks import CriticalDifference
-from hypnos_bench.store.atomic import atomic_write
 
 _HEAD = 0.8  # inches above the axis, for its numbers and the critical difference
 _BAR = 0.16  # inches per bar
@@ -64,26 +61,6 @@ def critical_difference_figure(
             middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
             axes.text(0.5, 0.4, "simulated", rotation=15, fontsize=34, color="0.5", alpha=0.22, zorder=10, **middle)
         return _render(figure)
-
-
-def draw_critical_difference(
-    result: CriticalDifference, path: Path, *, title: str = "", simulated: bool = False
-) -> Path:
-    """Write :func:`critical_difference_figure` to `path`, as PNG or SVG by its ending; return the path.
-
-    Raises
-    ------
-    UsageError
-        When the ending is neither ``.png`` nor ``.svg``.
-    DataError
-        When the file cannot be written.
-    """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise UsageError(f"{path}: figures end in .png or .svg; choose one of them")
-    files = critical_difference_figure(result, title=title, simulated=simulated)
-    atomic_write(path, files[kind], instead="--reports DIR")
-    return path
 
 
 def _axis(axes: Axes, result: CriticalDifference) -> None:

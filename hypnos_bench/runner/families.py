@@ -57,11 +57,14 @@ def keep_together(
     cache = FingerprintCache(results / "fingerprints")
     reading = progress(iter(recordings), len(recordings), "look for duplicates")
     report = fingerprint_all(reading, cohort.source_fingerprints, cache)
+    if cache.remade:
+        say(f"{cache.remade} damaged fingerprint files were made again")
     for exclusion in report.failed:
         say(f"not compared with others: {exclusion.recording}: {exclusion.reason}")
     if report.without:
         say(f"{len(report.without)} recordings are too short, or lack the channel, to be compared with others")
-    pairs = [*_copies(cohort, recordings), *find_duplicates(report.found)]
+    found = [*_copies(cohort, recordings), *find_duplicates(report.found)]
+    pairs = list({frozenset((pair.a, pair.b)): pair for pair in reversed(found)}.values())[::-1]  # each told once
     for pair in pairs:
         both = f"{pair.a} and {pair.b} ({pair.share:.0%} of the minutes that can be told agree)"
         say(f"nearly the same signal, kept on one side: {both}")

@@ -45,3 +45,18 @@ def test_nobody_searches_unasked(nights, capsys):
     assert run_command(RUN) == 0
     assert "duplicate" not in capsys.readouterr().out
     assert "duplicates" not in only_cell()["n"]
+
+
+def test_a_cohort_is_compared_once_and_a_damaged_fingerprint_is_made_again_and_told(tmp_path, monkeypatch, capsys):
+    from hypnos_bench.cohorts.writers.trees import write_tree
+
+    monkeypatch.chdir(tmp_path)
+    write_tree("apnea-ecg", Path("tree"), n_persons=4, n_epochs=24)
+    words = ["run", "apnea-minute", "--cohort", "apnea-ecg", "--root", "tree", "--encoder", "features", "--head", "lda"]
+    assert run_command(words) in (0, 1)
+    stored = sorted(Path("results/fingerprints").rglob("*.safetensors"))
+    assert stored
+    stored[0].write_bytes(stored[0].read_bytes()[:-1])
+    capsys.readouterr()
+    assert run_command([*words, "--recompute"]) in (0, 1)
+    assert "1 damaged fingerprint files were made again" in capsys.readouterr().err
