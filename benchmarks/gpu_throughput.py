@@ -71,7 +71,7 @@ class Bench:
         self.seconds = round(options.hours * 3600)
         self.files = write_nights(folder, self.seconds, min(_FILES, options.nights))
         self.encoder_options = EncoderOptions(
-            weights=str(self.bundle), device=str(self.device), precision=options.precision
+            weights={"hypnos": str(self.bundle)}, device=str(self.device), precision=options.precision
         )
         self.encoder = HypnosEncoder(self.encoder_options)
         dtype = _DTYPES[options.precision]

@@ -84,7 +84,7 @@ def assert_disjoint(
     _refuse(where, "duplicate recording", torn, "merge these persons into one family")
 
 
-def seen_in_pretraining(pretrained_on: Iterable[str], cohort_id: str) -> str | None:
+def seen_in_pretraining(pretrained_on: Iterable[str] | None, cohort_id: str) -> str | None:
     """Mark for the numbers of an encoder on a cohort, or ``None`` when its card names no such cohort.
 
     Names are compared without case and punctuation, with a visit or part at their end (``shhs1``, ``MrOS-visit2``),
@@ -99,7 +99,7 @@ def seen_in_pretraining(pretrained_on: Iterable[str], cohort_id: str) -> str | N
     """
     names = {_plain(cohort_id), *(_plain(alias) for alias in ALIASES.get(cohort_id, ()))}
     names |= {_plain(archive) for archive, members in COLLECTIONS.items() if cohort_id in members}
-    for stated in map(_plain, pretrained_on):
+    for stated in map(_plain, pretrained_on or ()):
         if any(stated.startswith(name) and _VISIT.fullmatch(stated[len(name) :]) for name in names):
             return PRETRAINED_MARK
     return None

@@ -50,6 +50,15 @@ class Registry:
         """Known ids, sorted."""
         return sorted(self._targets())
 
+    def is_builtin(self, name: str) -> bool:
+        """Whether a known name is the suite's own."""
+        return name in self._builtin
+
+    def unknown(self, name: str) -> str:
+        """Say that a name is unknown, with the nearest known one and all of them."""
+        known = self.ids()
+        return f"unknown {self.kind} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
+
     def load(self, name: str) -> Any:
         """Import and return the object behind `name`.
 
@@ -60,12 +69,11 @@ class Registry:
         """
         targets = self._targets()
         if name not in targets:
-            raise UsageError(
-                f"unknown {self.kind} {name!r}.{did_you_mean(name, targets)} Known: {', '.join(sorted(targets))}"
-            )
+            raise UsageError(self.unknown(name))
         try:
             module, attribute, *words = targets[name].split(":")
             found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UsageError(f"{self.kind} {name!r} points to {targets[name]}, which fails to load: {error}") from error
+        except (Exception, SystemExit) as error:  # another package's module may raise anything
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise UsageError(f"{self.kind} {name!r} points to {targets[name]}, which fails to load: {text}") from error
         return found(*words) if words else found

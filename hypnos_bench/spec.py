@@ -21,7 +21,7 @@ from hypnos_bench.errors import UsageError
 EPOCH_S = 30.0
 """Length of one epoch of sleep scoring in seconds; an *epoch* is never a training pass here."""
 
-CELL_SCHEMA = 2
+CELL_SCHEMA = 3
 """Version of the cell file."""
 
 
@@ -134,20 +134,26 @@ class InputSpec:
         Covariates beside the embedding, or instead of it.
     embedding : bool
         False for the demographics-only baseline.
+    tested_on : tuple of str
+        Modalities that test recordings are masked to, while the head learned from all of them; empty: nothing is
+        masked at test only. A head that learns from masked recordings too belongs to another encoder, see
+        ``encoders.masked``.
     """
 
     pooling: Literal["mean", "mean-sd"] = "mean"
     demographics: tuple[str, ...] = ()
     embedding: bool = True
+    tested_on: tuple[str, ...] = ()
 
 
 def inputs_label(inputs: InputSpec | Mapping[str, Any]) -> str:
-    """What a head saw, in few words: ``embedding``, ``mean-sd + age, sex``, ``age, sex``."""
+    """What a head saw, in few words: ``embedding``, ``mean-sd + age, sex``, ``embedding, eeg at test only``."""
     words = plain(inputs)
     parts = [words["pooling"] if words["pooling"] != "mean" else "embedding"] if words["embedding"] else []
     if words["demographics"]:
         parts.append(", ".join(words["demographics"]))
-    return " + ".join(parts)
+    masked = f", {', '.join(words['tested_on'])} at test only" if words.get("tested_on") else ""
+    return " + ".join(parts) + masked
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,9 @@ class Shots:
         return 10 if self.value < 5 else 5 if self.value < 100 else 1
 
 
-SplitKind = Literal["holdout", "cv5", "epoch", "recording"]
+SplitKind = Literal[
+    "holdout", "cv5", "epoch", "recording", "osf-recording", "osf-person", "sleepfm-recording", "sleepfm-person"
+]
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,10 @@ class SplitSpec:
     ``epoch`` divides single units and ``recording`` files, and both ignore who was recorded. They leak, and are here to
     show how much: their cells are marked *leaky*. With ``duplicates = "check"`` recordings that are nearly the same
     signal are found first, and their persons kept on one side.
+
+    ``osf-...`` and ``sleepfm-...`` are published lists of recordings, which the user holds: ``-recording`` as
+    published, with visits of one person on both sides where the lists have them so, ``-person`` without the test
+    recordings of persons who are also learned from. `lists` is the digest of the files they were read from.
     """
 
     kind: SplitKind = "holdout"
@@ -230,11 +242,35 @@ class SplitSpec:
     folds: int = 5
     salt: str = "hypnos-bench-1"
     duplicates: Literal["check", "off"] = "off"
+    lists: str = ""
 
     @property
     def leaky(self) -> bool:
         """Whether persons fall on both sides."""
-        return self.kind in ("epoch", "recording")
+        return self.kind == "epoch" or self.kind.endswith("recording")
+
+    @property
+    def listed(self) -> str | None:
+        """Whose published lists divide the cohort (``osf``, ``sleepfm``), or ``None``."""
+        source, _, unit = self.kind.partition("-")
+        return source if unit else None
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """Which part of a cohort counts in a run; empty strings: all that is labelled.
+
+    Parameters
+    ----------
+    common : str
+        Digest of the recordings and units that every encoder of the run has embeddings of, where that is not all that
+        are labelled: all encoders of a run are compared on these alone.
+    untested : str
+        Digest of the persons who are left out of the test side because an encoder of the run has seen them.
+    """
+
+    common: str = ""
+    untested: str = ""
 
 
 @dataclass(frozen=True)
@@ -258,6 +294,7 @@ class CellSpec:
     seed: int
     inputs: InputSpec = InputSpec()
     bootstrap: int = 1000
+    sample: SampleSpec = SampleSpec()
 
     @property
     def key(self) -> str:

@@ -11,14 +11,19 @@ units, as much published work does, to show what that adds to a number. Every ce
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hypnos_bench.errors import UsageError
 from hypnos_bench.spec import Shots, SplitSpec
+
+if TYPE_CHECKING:
+    from hypnos_bench.exposure.published import PublishedSides, SplitLists
 
 _DRAW_SALT = "hypnos-bench-draw-1"
 
@@ -29,6 +34,36 @@ class Fold:
 
     train: tuple[str, ...]
     test: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ListedFold:
+    """A published split, as far as its recordings are at hand; of recordings, unlike `Fold`.
+
+    Parameters
+    ----------
+    train, test : tuple of str
+        Sorted recording ids.
+    excluded : mapping of str to str
+        Every other recording at hand, with the reason.
+    overlap : mapping of str to int
+        Of the test side as published: ``recordings`` and ``persons`` at hand, and ``recordings_in_train`` and
+        ``persons_in_train``, those of persons who are learned from. ``-person`` leaves these out.
+    absent : mapping of str to int
+        Side (``train``, ``test``) to listed recordings that are not at hand.
+    """
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    overlap: Mapping[str, int] = field(default_factory=dict)
+    absent: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, dict[str, int]]:
+        """What a cell tells of the split: ``overlap``, ``absent``, and ``excluded`` recordings counted by reason."""
+        reasons = Counter(self.excluded.values())
+        return {"overlap": dict(self.overlap), "absent": dict(self.absent), "excluded": dict(sorted(reasons.items()))}
 
 
 def in_holdout(cohort_id: str, person: str, spec: SplitSpec) -> bool:
@@ -146,6 +181,99 @@ def epoch_split(n_units: int, spec: SplitSpec) -> NDArray[np.int64]:
     fold_of_unit = np.empty(n_units, np.int64)
     fold_of_unit[generator.permutation(n_units)] = np.arange(n_units) % spec.folds
     return fold_of_unit
+
+
+def listed_split(
+    cohort_id: str,
+    recordings: Mapping[str, str],
+    lists: SplitLists,
+    variant: Literal["recording", "person"],
+    family_of: Mapping[str, str] | None = None,
+) -> ListedFold:
+    """Divide a cohort as published lists do.
+
+    OSF: the lists of pre-training or those downstream, whichever hold the cohort; its validation list is neither
+    learned from nor tested. SleepFM: ``train`` and ``test``. For SHHS, SleepFM publishes a test side only
+    (``external_validation``): there, what is in no list is learned from, without the persons who are tested.
+
+    Parameters
+    ----------
+    cohort_id : str
+    recordings : mapping of str to str
+        Recording id to person, of all that are at hand.
+    lists : SplitLists
+        From ``exposure.read_split_lists``.
+    variant : {"recording", "person"}
+        ``recording`` is the split as published: where its authors divided visits, persons are on both sides, and cells
+        made with it must be marked ``leaky``. ``person`` leaves out test recordings of persons who are in the training
+        list, whether that recording of theirs is at hand or not.
+    family_of : mapping of str to str, optional
+        Person to family: ``person`` leaves out relatives of persons in train too.
+
+    Raises
+    ------
+    UsageError
+        When the lists do not divide this cohort, or a side is left empty.
+    DataError
+        When the lists contradict themselves.
+    """
+    listed = lists.sides(cohort_id)
+    key = {recording: listed.key(cohort_id, recording) for recording in recordings}
+    side = {recording: listed.side.get(key[recording]) for recording in recordings}
+    tested = {recording for recording in recordings if side[recording] == "test"}
+    excluded = {
+        recording: f"{listed.role[key[recording]]} of the {lists.source} lists: neither learned from nor tested"
+        for recording in recordings
+        if side[recording] == "neither"
+    }
+    families = family_of or {}
+    train = {recording for recording in recordings if side[recording] == "train"}
+    for recording in sorted(r for r in recordings if side[r] is None):
+        if not listed.rest_trains:
+            excluded[recording] = f"in none of the {lists.source} lists"
+        elif _shares(recordings[recording], {recordings[r] for r in tested}, families):
+            excluded[recording] = (
+                f"the person, or a relative, is tested; the {lists.source} lists name no training side"
+            )
+        else:
+            train.add(recording)
+    overlap, in_train = _overlap(recordings, train, tested, listed)
+    if variant == "person":
+        learned = {recordings[recording] for recording in train}
+        for recording in sorted(tested):
+            if recording in in_train:
+                excluded[recording] = "the person is in the training list"
+            elif _shares(recordings[recording], learned, families):
+                excluded[recording] = "a relative is in the training list"
+        tested -= set(excluded)
+    if not train or not tested:
+        raise UsageError(
+            f"{cohort_id}: of {len(recordings)} recordings at hand the {lists.source} lists leave {len(train)} to "
+            f"learn from and {len(tested)} to test; check that --root holds the recordings they name"
+        )
+    there = set(key.values())
+    absent = {name: sum(s == name and r not in there for r, s in listed.side.items()) for name in ("train", "test")}
+    return ListedFold(tuple(sorted(train)), tuple(sorted(tested)), dict(sorted(excluded.items())), overlap, absent)
+
+
+def _shares(person: str, others: Iterable[str], families: Mapping[str, str]) -> bool:
+    """Whether a person, or the family, is among others."""
+    return families.get(person, person) in {families.get(other, other) for other in others}
+
+
+def _overlap(
+    recordings: Mapping[str, str], train: Iterable[str], tested: Iterable[str], listed: PublishedSides
+) -> tuple[dict[str, int], set[str]]:
+    """Counts of a test side as published, and its recordings of persons who are learned from."""
+    learned = {recordings[recording] for recording in train}
+    in_train = {r for r in tested if recordings[r] in learned or recordings[r].casefold() in listed.learned}
+    counts = {
+        "recordings": len(set(tested)),
+        "persons": len({recordings[r] for r in tested}),
+        "recordings_in_train": len(in_train),
+        "persons_in_train": len({recordings[r] for r in in_train}),
+    }
+    return counts, in_train
 
 
 def draw(train_persons: Sequence[str], shots: Shots, seed: int) -> tuple[str, ...]:

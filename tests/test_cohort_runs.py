@@ -90,8 +90,8 @@ def test_alignment_covered_is_another_cell_with_other_numbers(mros, bundle, tmp_
 
 def test_modalities_each_averages_to_nearly_the_same(mros, bundle):
     words = ["run", "staging", "--cohort", "mros", "--root", str(mros), "--encoder", "hypnos", "--weights", str(bundle)]
-    assert run_command([*words, "--modalities", "mean"]) == 0
-    assert run_command([*words, "--modalities", "each"]) == 0
+    assert run_command(words) == 0
+    assert run_command([*words, "--per-modality"]) == 0
     one, two = (c["scores"]["accuracy"]["value"] for c in load_cells())
     assert one == pytest.approx(two, abs=0.05)
 

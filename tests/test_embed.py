@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -16,8 +17,10 @@ import pytest
 
 from hypnos_bench.cli import run_command
 from hypnos_bench.cohorts.base import CohortOptions, Recording
+from hypnos_bench.cohorts.writers.edf_folder import write_edf_folder
 from hypnos_bench.cohorts.writers.mros import write_mros_tree
 from hypnos_bench.embed import embed_recordings, overlap
+from hypnos_bench.embed.workers import Embedder, Setup
 from hypnos_bench.encoders.base import PRECISIONS, Embedding, EncoderCard, EncoderOptions, Prepared, is_staged
 from hypnos_bench.encoders.features import FeaturesEncoder
 from hypnos_bench.encoders.hypnos import HypnosUntrained
@@ -26,7 +29,7 @@ from hypnos_bench.runner import RunRequest, plan
 from hypnos_bench.signals.base import Derivation
 from hypnos_bench.signals.edf import EdfFile
 from hypnos_bench.signals.edf_writer import write_edf
-from hypnos_bench.spec import Shots
+from hypnos_bench.spec import Shots, digest
 from hypnos_bench.store.tensorfile import read_header
 from hypnos_bench.taskfiles import load_task
 
@@ -96,7 +99,7 @@ def test_two_stages_store_what_one_stores_and_give_the_same_reasons(night, tmp_p
     assert len(stored(tmp_path / "one")) == 4
     assert stored(tmp_path / "two") == stored(tmp_path / "one")
     again = embed(night, "hypnos-untrained", options, tmp_path / "two")
-    assert (again.embedded, again.reused, again.failed) == (0, 4, one.failed)
+    assert (again.embedded, again.reused, again.failed, again.known) == (0, 4, one.failed, 3)
 
 
 class Staged:
@@ -179,6 +182,97 @@ def test_recordings_ahead_are_bounded(night, in_threads, tmp_path, monkeypatch):
     monkeypatch.setattr(Staged, "prepare", counted)
     in_threads(many(night, 30), slow, tmp_path / "r", workers=2)
     assert max(ahead) <= 2 + 2 * Staged.size
+
+
+class Counted:
+    """Refuses what its card is told to, and counts what it is asked; `first` goes wrong in passing."""
+
+    card = dataclasses.replace(Staged.card, id="counted")
+    asked = ()  # a list while a test runs
+    refused = frozenset({"r1", "r2"})
+
+    def __init__(self, options):
+        pass
+
+    def encode(self, recording):
+        self.asked.append(recording.id)
+        if recording.id == "r0":
+            raise RecordingError("r0", "the drive stalled") from OSError(5, "Input/output error")
+        if recording.id in self.refused:
+            raise RecordingError(recording.id, f"refused {recording.id}")
+        return Embedding({"x": np.ones((3, 2), np.float32)}, 0.0, 1.0, {})
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    for module in ("hypnos_bench.embed", "hypnos_bench.embed.workers"):
+        monkeypatch.setattr(f"{module}.make_encoder", lambda encoder_id, options: Counted(options))
+    monkeypatch.setattr(Counted, "asked", [])
+    return Counted
+
+
+def test_a_refusal_is_remembered_a_passing_fault_is_not(night, counted, tmp_path, monkeypatch):
+    def run(**more):
+        counted.asked.clear()
+        report = embed(night[:4], "counted", EncoderOptions(), tmp_path / "r", **more)
+        told = {e.recording: (e.reason, e.transient) for e in report.failed}
+        return report.embedded, report.reused, report.known, told, [*counted.asked]
+
+    failed = {
+        "r0": ("the drive stalled", True),
+        "r1": ("refused r1", False),
+        "r2": ("refused r2", False),
+    }
+    assert run() == (1, 0, 0, failed, ["r0", "r1", "r2", "r3"])
+    assert run() == (0, 1, 2, failed, ["r0"])
+    assert run(retry=True) == (0, 1, 0, failed, ["r0", "r1", "r2"])
+    monkeypatch.setattr(Counted, "refused", frozenset({"r1"}))
+    del failed["r2"]
+    assert run(retry=True) == (1, 1, 0, failed, ["r0", "r1", "r2"])
+    assert run() == (0, 2, 1, failed, ["r0"])
+    assert [path.name for path in tmp_path.rglob("*.lost.json")] == ["r1.lost.json"]
+
+
+def test_signals_that_change_after_planning_are_not_embedded_and_not_refused(night, counted, tmp_path):
+    prints = {r.id: r.source_fingerprint() for r in night[:4]}
+    report = embed_recordings(night[:4], {**prints, "r3": "0" * 64}, "counted", EncoderOptions(), tmp_path / "r")
+    (changed,) = (e for e in report.failed if e.recording == "r3")
+    assert changed.transient
+    assert "r3.edf: not what was there when the run began" in changed.reason
+    assert "r3" not in counted.asked
+    assert not list(tmp_path.rglob("r3*"))
+
+
+def test_work_that_somebody_else_did_meanwhile_is_not_done_again(night, counted, tmp_path):
+    """A worker that was lost after it stored, or another run in the same folder."""
+    embedder = Embedder(Setup("counted", digest(counted.card.definition()), EncoderOptions(), tmp_path / "r", True))
+    unit = (night[3], night[3].source_fingerprint())
+    assert [embedder.embed(unit), embedder.embed(unit)] == [None, None]
+    assert counted.asked == ["r3"]
+
+
+def test_an_encoder_that_is_another_one_here_is_refused(counted, tmp_path):
+    with pytest.raises(DataError, match="encoder counted is not the same here: other weights, settings or code"):
+        Embedder(Setup("counted", "0" * 64, EncoderOptions(), tmp_path / "r", True))
+
+
+def test_shares_embed_everything_once(tmp_path, capsys):
+    write_edf_folder(tmp_path / "nights", ["csv"] * 6, n_epochs=2)
+    asked = ["embed", "--cohort", "edf-folder", "--root", str(tmp_path / "nights"), "--encoder", "features", "--json"]
+    rows = []
+    for share in ("1/3", "2/3", "3/3"):
+        assert run_command([*asked, "--results", str(tmp_path / "r"), "--shard", share]) == 0
+        out = capsys.readouterr()
+        rows += json.loads(out.out)
+        assert f"edf-folder: {rows[-1]['embedded']} of 6 recordings belong to share {share}" in out.err
+    assert [row["shard"] for row in rows] == ["1/3", "2/3", "3/3"]
+    assert sum(row["embedded"] for row in rows) == 6
+    assert max(row["embedded"] for row in rows) < 6
+    assert not any(row["reused"] for row in rows)
+    assert run_command([*asked, "--results", str(tmp_path / "r")]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["reused"] == 6
+    assert run_command([*asked, "--shard", "4/3"]) == 2
+    assert "--shard 4/3: shares are numbered from 1 to N" in capsys.readouterr().err
 
 
 def test_longest_recordings_come_first(night, in_threads, tmp_path, monkeypatch):

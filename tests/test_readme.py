@@ -26,6 +26,31 @@ def bench_commands():
     return [words[1:] for words in split if Path(words[0]).name == "hypnos-bench"]
 
 
+def write_other_models(home):
+    """Random weights in the layouts that SleepFM and OSF release (OSF's smallest size), and a split list."""
+    import numpy as np
+    import torch
+
+    from hypnos_bench.encoders.osf.layout import SIZES
+    from hypnos_bench.encoders.osf.weights import random_state as osf_state
+    from hypnos_bench.encoders.sleepfm.weights import random_state as sleepfm_state
+
+    for name in ("sleepfm", "osf/splits"):
+        (home / name).mkdir(parents=True)
+    drawn = {name: torch.from_numpy(np.array(value)) for name, value in sleepfm_state(0).items()}
+    torch.save(
+        {"state_dict": {f"module.{n.removeprefix('module.')}": v for n, v in drawn.items()}}, home / "sleepfm/best.pt"
+    )
+    torch.save({"state_dict": osf_state(SIZES["vit_nano"], 0), "metadata": {}}, home / "osf/osf_backbone.pth")
+    sides = {
+        "pretrain_train": ["shhs1-200001"],
+        "downstream_train": ["mros-visit1-AA0001"],
+        "downstream_test": ["mros-visit1-AA0002"],
+    }
+    for side, ids in sides.items():
+        (home / f"osf/splits/patient_{side}_ids.csv").write_text("\n".join(["patient_id", *ids]) + "\n")
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A home folder that holds what README's examples name, made by the project's own writers."""
@@ -39,8 +64,26 @@ def home(tmp_path_factory):
     write_cpsc2021_tree(home / "physionet", n_persons=6, seed=1)
     write_edf_folder(home / "nights", n_epochs=40, seed=1)
     write_random_bundle(home / "hypnos.safetensors", seed=1)
+    write_other_models(home)
     (home / "work").mkdir()
+    (home / "work" / "my_encoder.py").write_text(python_block("class MyEncoder"), encoding="utf-8")
     return home
+
+
+def python_block(holding):
+    """The example that holds some words, as written."""
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if holding in b)
+    return block
+
+
+def test_the_encoder_example_passes_the_doctor_within_twenty_lines(home, monkeypatch):
+    from hypnos_bench.conformance import examine
+    from hypnos_bench.encoders.base import EncoderOptions
+
+    monkeypatch.chdir(home / "work")
+    assert len(python_block("class MyEncoder").splitlines()) <= 20
+    report = examine("my_encoder.py:MyEncoder", EncoderOptions(), hours=None)
+    assert report.failed == ()
 
 
 def test_first_two_commands_are_make_demo_and_make_test():
@@ -94,7 +137,7 @@ def test_the_python_example_runs(home, monkeypatch):
     monkeypatch.chdir(home)
     edf = next((home / "nights").rglob("*.edf"))
     (home / "night.edf").write_bytes(edf.read_bytes())
-    example = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]
+    example = python_block("StreamingEmbedder")
     rates = {"C3": 256, "ECG": 512}
     rng = np.random.default_rng(0)
     whole = {name: rng.standard_normal(70 * rate).astype(np.float32) for name, rate in rates.items()}

@@ -216,7 +216,7 @@ def test_folds_do_not_depend_on_what_an_encoder_could_embed(workplace):
     assert other["provenance"]["split_hash"] == first["provenance"]["split_hash"]
 
 
-@pytest.mark.parametrize("room", ["hypnos_bench.encoders.precomputed", "hypnos_bench.cohorts.array_folder"])
+@pytest.mark.parametrize("room", ["hypnos_bench.encoders.precomputed.files", "hypnos_bench.cohorts.array_folder"])
 def test_a_passing_fault_is_tried_again(workplace, monkeypatch, capsys, room):
     module = importlib.import_module(room)
     read = module.read_arrays
@@ -232,7 +232,8 @@ def test_a_passing_fault_is_tried_again(workplace, monkeypatch, capsys, room):
     assert "p02n0" in "".join(capsys.readouterr())
     monkeypatch.setattr(module, "read_arrays", read)
     assert run_command([*RUN, "--seeds", "1"]) == 0
-    assert json.loads(cells()[0].read_text())["n"]["recordings_total"] == 16
+    counts = {json.loads(path.read_text())["n"]["recordings_total"] for path in cells()}
+    assert 16 in counts  # another sample is another cell, where the first one had lost a recording
 
 
 def test_damaged_embeddings_are_made_again(workplace, capsys):

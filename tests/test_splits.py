@@ -5,12 +5,14 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hypnos_bench.errors import UsageError
+from hypnos_bench.exposure import read_split_lists
+from hypnos_bench.leakage import assert_disjoint
 from hypnos_bench.spec import Shots, SplitSpec
-from hypnos_bench.splits import draw, epoch_split, folds, in_holdout, recording_split
+from hypnos_bench.splits import draw, epoch_split, folds, in_holdout, listed_split, recording_split
 
 HOLDOUT = SplitSpec()
 CV5 = SplitSpec(kind="cv5")
@@ -226,3 +228,107 @@ def test_too_little_to_divide():
     for divide in (lambda spec: epoch_split(9, spec), lambda spec: recording_split("c", ["a", "b"], spec)):
         with pytest.raises(UsageError, match="at least 2 folds, got 1"):
             divide(SplitSpec(folds=1))
+
+
+def osf_lists(folder, **ids):
+    for name, several in ids.items():
+        (folder / f"patient_downstream_{name}_ids.csv").write_text("patient_id\n" + "\n".join(several))
+    return read_split_lists([folder], "osf")
+
+
+def mros(*visits):
+    return {f"mros-visit{v}-aa{k:04d}": f"aa{k:04d}" for v, k in visits}
+
+
+def test_a_published_split_as_published_and_by_person(tmp_path):
+    lists = osf_lists(
+        tmp_path,
+        train=["mros-visit1-AA0001", "mros-visit1-AA0002", "mros-visit1-AA0009"],
+        test=["mros-visit2-AA0001", "mros-visit1-AA0003", "mros-visit2-AA0009", "mros-visit1-AA0008"],
+        valid=["mros-visit1-AA0004"],
+    )
+    here = mros((1, 1), (1, 2), (2, 1), (1, 3), (1, 4), (2, 4), (2, 9))
+    leaky = listed_split("mros", here, lists, "recording")
+    assert leaky.train == ("mros-visit1-aa0001", "mros-visit1-aa0002")
+    assert leaky.test == ("mros-visit1-aa0003", "mros-visit2-aa0001", "mros-visit2-aa0009")
+    assert leaky.overlap == {"recordings": 3, "persons": 3, "recordings_in_train": 2, "persons_in_train": 2}
+    assert leaky.absent == {"train": 1, "test": 1}
+    assert leaky.excluded == {
+        "mros-visit1-aa0004": "downstream_valid of the osf lists: neither learned from nor tested",
+        "mros-visit2-aa0004": "in none of the osf lists",
+    }
+    clean = listed_split("mros", here, lists, "person")
+    # aa0009's recording in train is not at hand: who is tested does not depend on that.
+    assert (clean.train, clean.test) == (leaky.train, ("mros-visit1-aa0003",))
+    assert clean.overlap == leaky.overlap
+    assert clean.excluded["mros-visit2-aa0009"] == "the person is in the training list"
+    assert clean.facts["excluded"] == {
+        "downstream_valid of the osf lists: neither learned from nor tested": 1,
+        "in none of the osf lists": 1,
+        "the person is in the training list": 2,
+    }
+    related = listed_split(
+        "mros", {**here, "mros-visit1-aa0008": "aa0008"}, lists, "person", {"aa0003": "f", "aa0002": "f"}
+    )
+    assert related.test == ("mros-visit1-aa0008",)
+    assert related.excluded["mros-visit1-aa0003"] == "a relative is in the training list"
+
+
+def test_recordings_are_found_under_the_suites_own_names(tmp_path):
+    lists = osf_lists(tmp_path, train=["wsc-visit1-10119"], test=["wsc-visit1-10120"])
+    made = listed_split("wsc", {"wsc-visit1-10119-nsrr": "10119", "wsc-visit1-10120-nsrr": "10120"}, lists, "person")
+    assert (made.train, made.test) == (("wsc-visit1-10119-nsrr",), ("wsc-visit1-10120-nsrr",))
+    with pytest.raises(UsageError, match="of 1 recordings at hand the osf lists leave 1 to learn from and 0 to test"):
+        listed_split("wsc", {"wsc-visit1-10119-nsrr": "10119"}, lists, "recording")
+
+
+def test_a_test_side_without_a_training_side(tmp_path):
+    (tmp_path / "dataset_split.json").write_text('{"external_validation": ["SHHS/shhs1/shhs1-200001.hdf5"]}')
+    lists = read_split_lists([tmp_path], "sleepfm")
+    here = {"shhs1-200001": "200001", "shhs2-200001": "200001", "shhs1-200002": "200002", "shhs1-200003": "200003"}
+    for variant in ("recording", "person"):
+        made = listed_split("shhs", here, lists, variant)
+        assert (made.train, made.test) == (("shhs1-200002", "shhs1-200003"), ("shhs1-200001",))
+        assert "is tested; the sleepfm lists name no training side" in made.excluded["shhs2-200001"]
+    made = listed_split("shhs", here, lists, "person", {"200001": "f", "200003": "f"})
+    assert made.train == ("shhs1-200002",)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sides=st.dictionaries(
+        st.tuples(st.integers(1, 2), st.integers(1, 9)), st.sampled_from(["train", "test", "valid"]), min_size=4
+    ),
+    gone=st.sets(st.tuples(st.integers(1, 2), st.integers(1, 9)), max_size=5),
+)
+def test_every_recording_has_a_side_or_a_reason_and_nobody_is_on_both(tmp_path, sides, gone):
+    assume({"train", "test", "valid"} == {*sides.values()})
+    named = {side: [*mros(*(key for key in sides if sides[key] == side))] for side in ("train", "test", "valid")}
+    lists = osf_lists(tmp_path, **named)
+    here = mros(*({(v, k) for v in (1, 2) for k in range(1, 10)} - gone))
+    learned = {person for (_, person), side in sides.items() if side == "train"}
+    tested = {person for (visit, person), side in sides.items() if side == "test" and (visit, person) not in gone}
+    for variant, left in (("recording", tested), ("person", tested - learned)):
+        if not left or {*named["train"]}.isdisjoint(here):
+            with pytest.raises(UsageError, match=" leave "):
+                listed_split("mros", here, lists, variant)
+            continue
+        made = listed_split("mros", here, lists, variant)
+        parts = [{*made.train}, {*made.test}, {*made.excluded}]
+        assert sum(map(len, parts)) == len(here)
+        assert set.union(*parts) == {*here}
+        assert {*made.train} <= {*named["train"]}
+        assert {*made.test} <= {*named["test"]}
+        assert {int(here[r][2:]) for r in made.test} == left
+        assert made.overlap["persons_in_train"] == len(tested & learned)
+
+
+def test_the_published_splits_of_mros(shared_data):
+    for source, leaky, clean in (("osf", 381, 227), ("sleepfm", 286, 279)):
+        lists = read_split_lists([shared_data / "splits"], source)
+        here = {e.recording: e.person for e in lists.entries if e.cohort == "mros"}
+        assert len(listed_split("mros", here, lists, "recording").test) == leaky
+        made = listed_split("mros", here, lists, "person")
+        assert len(made.test) == clean
+        assert made.overlap["recordings_in_train"] == leaky - clean
+        assert_disjoint({here[r] for r in made.train}, {here[r] for r in made.test})

@@ -21,9 +21,12 @@ _PROGRAM = "hypnos-bench"
 _COMMANDS = {
     "run": "Ask a task of encoders on cohorts: embed, probe, save cells, print the table.",
     "embed": "Embed a cohort's recordings into the store (phase 1 of run).",
+    "export": "Write embeddings of the store in shapes that others read.",
+    "convert": "Turn SleepFM's pickles of 2024 into array files, without running them.",
     "synthesize": "Generate signals with Hypnos: an EDF file and a picture.",
     "report": "Tables and figures from saved cells.",
-    "doctor": "Check a cohort on disk: what is there, what was understood, what would be lost.",
+    "doctor": "Check a cohort on disk (what would be lost) or an encoder (does it keep its promises).",
+    "exposure": "Who an encoder has seen before, and who sits on both sides of a published split.",
     "download": "Fetch an open cohort, or say how to get one that needs an agreement.",
     "list": "List tasks, cohorts, encoders or heads.",
     "show": "Show one task, cohort or encoder in full.",
@@ -80,8 +83,12 @@ def load_command(name: str) -> click.Command:
 
 
 def all_commands() -> list[click.Command]:
-    """Import every command."""
-    return [load_command(name) for name in _COMMANDS]
+    """Import every command; those within a command follow it."""
+    found: list[click.Command] = []
+    for name in _COMMANDS:
+        command = load_command(name)
+        found += [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

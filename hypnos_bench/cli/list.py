@@ -30,7 +30,9 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     """List tasks, cohorts, encoders or heads."""
     values = apply_settings(ctx)
     broken: list[str] = []
-    rows = _tasks(values, broken) if values["kind"] == "tasks" else _rows(values["kind"])
+    rows = {"tasks": lambda: _tasks(values, broken), "encoders": lambda: _encoders(broken)}.get(
+        values["kind"], lambda: _rows(values["kind"])
+    )()
     if values["as_json"]:
         print_json(rows)
     else:
@@ -46,13 +48,24 @@ def _rows(kind: str) -> list[dict[str, Any]]:
 
         cards = [COHORTS.load(name).card for name in COHORTS.ids()]
         return [{"id": c.id, "title": c.title, "labels": list(c.labels), "simulated": c.simulated} for c in cards]
-    if kind == "encoders":
-        from hypnos_bench.encoders.registry import ENCODERS
-
-        return [{"id": name, "title": getattr(ENCODERS.load(name), "title", "")} for name in ENCODERS.ids()]
     from hypnos_bench.heads.registry import HEADS, head_kind, head_title
 
     return [{"id": name, "kind": head_kind(name), "title": head_title(name)} for name in HEADS.ids()]
+
+
+def _encoders(broken: list[str]) -> list[dict[str, Any]]:
+    """Rows of the encoders whose module can be imported; one line is added to `broken` for each that cannot."""
+    from hypnos_bench.encoders.registry import ENCODERS
+
+    rows = []
+    for name in ENCODERS.ids():
+        try:
+            found = ENCODERS.load(name)
+        except UsageError as error:
+            broken.append(str(error))
+            continue
+        rows.append({"id": name, "title": str(getattr(found, "title", "")), "plugin": not ENCODERS.is_builtin(name)})
+    return rows
 
 
 def _tasks(values: dict[str, Any], broken: list[str]) -> list[dict[str, Any]]:

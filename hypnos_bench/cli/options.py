@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -70,17 +70,21 @@ cohort_options = _together(
     cohort_settings_option,
 )
 encoder_options = _together(
-    click.option("--weights", metavar="FILE|FOLDER|REPO", help="Hypnos weights (default: the released ones)."),
+    click.option(
+        "--weights",
+        multiple=True,
+        metavar="[ENCODER=]FILE|FOLDER|REPO",
+        help="Weights of an encoder, as in sleepfm=best.pt; without a name: of hypnos (default: the released ones).",
+    ),
+    click.option(
+        "--set", "set_", multiple=True, metavar="ENCODER.NAME=VALUE", help="A setting that one encoder has; repeat."
+    ),
     click.option("--embeddings", type=Folder(), help="Folder of arrays for --encoder precomputed."),
     click.option(
         "--device", default="auto", show_default=True, help="auto (cuda, then mps, then cpu), or a torch device."
     ),
     click.option(
-        "--modalities",
-        type=click.Choice(["mean", "each"]),
-        default="mean",
-        show_default=True,
-        help="Store the mean over modalities, or each modality (8 times the space).",
+        "--per-modality", is_flag=True, help="Hypnos: store each modality instead of their mean (8 times the space)."
     ),
     click.option(
         "--precision",
@@ -117,15 +121,41 @@ def make_encoder_options(values: Mapping[str, Any]) -> EncoderOptions:
     from hypnos_bench.encoders.base import EncoderOptions
 
     return EncoderOptions(
-        weights=values["weights"],
+        weights=_named_weights(values["weights"]),
+        settings=_own_settings(values["set_"]),
         embeddings=values["embeddings"],
         device=values["device"],
-        modalities=values["modalities"],
+        per_modality=values["per_modality"],
         precision=values["precision"],
         chunk_tokens=values["chunk_tokens"],
         zero_phase=values["zero_phase"],
         cache=values["cache"],
     )
+
+
+def _named_weights(given: Sequence[str]) -> dict[str, str]:
+    """Encoder id to weights; a value that names no encoder is for hypnos, and a path may hold ``=`` after a slash."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, where = text.partition("=")
+        named = bool(equals) and not {"/", "\\", "."} & set(name)
+        encoder, path = (name, str(Path(where).expanduser())) if named else ("hypnos", text)  # no shell expands x=~/y
+        if not path or not encoder or found.setdefault(encoder, path) != path:
+            raise click.UsageError(f"--weights {text}: give one file per encoder, as in sleepfm=best.pt")
+    return found
+
+
+def _own_settings(given: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Encoder id to its settings."""
+    found: dict[str, dict[str, str]] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        encoder, dot, setting = name.partition(".")
+        if not (equals and dot and encoder and setting):
+            raise click.UsageError(f"--set {text}: write ENCODER.NAME=VALUE, as in osf.resampler=polyphase")
+        if found.setdefault(encoder, {}).setdefault(setting, value) != value:
+            raise click.UsageError(f"--set {name} is given twice, with different values")
+    return found
 
 
 def choose_device(options: EncoderOptions, needed: bool) -> tuple[EncoderOptions, str | None]:

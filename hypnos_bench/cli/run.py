@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hypnos_bench.cli.crews import choose_shard, crew_options, open_crew
 from hypnos_bench.cli.options import (
+    Folder,
     choose_device,
     choose_workers,
     cohort_options,
@@ -21,17 +21,19 @@ from hypnos_bench.cli.options import (
     results_option,
     tasks_dir_option,
 )
-from hypnos_bench.cli.output import announce_work, print_json, print_table, progress, say
+from hypnos_bench.cli.output import announce_work, progress, say
+from hypnos_bench.cli.run_text import print_outcome, print_plan
 from hypnos_bench.cli.settings import apply_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from hypnos_bench.report import SideFiles
-    from hypnos_bench.runner import RunOutcome
-    from hypnos_bench.runner.plan import Block, RunRequest
+    from hypnos_bench.runner import RunRequest
     from hypnos_bench.spec import TaskSpec
-    from hypnos_bench.store.cells import Cell, CellStore
+
+_SPLITS = [
+    "holdout", "cv5", "recording", "epoch", "osf-recording", "osf-person", "sleepfm-recording", "sleepfm-person",
+]  # fmt: skip
 
 
 @click.command(
@@ -45,7 +47,11 @@ Examples:
   hypnos-bench run disease-prevalent --column prevalent_diabetes --cohort mros --root ~/nsrr/mros
   hypnos-bench run af --cohort cpsc2021 --root ~/physionet/cpsc2021 --split cv5
   hypnos-bench run staging --cohort edf-folder --root nights/ --person-pattern '^(P\\d+)' --encoder features
+  hypnos-bench run staging --cohort mros --root ~/nsrr --encoder osf --encoder hypnos --modalities head-band
+  hypnos-bench run staging --cohort mros --root ~/nsrr --split osf-person --split-lists ~/osf/splits --encoder osf
   hypnos-bench run staging --cohort mros --config run.toml --dry-run
+
+Encoders of one run are compared on the recordings and epochs that all of them have embedded.
 
 What is done already is not done again: cells and embeddings are looked up by a hash of every setting that can
 change a number.""",
@@ -83,8 +89,28 @@ change a number.""",
 )
 @click.option(
     "--split",
-    type=click.Choice(["holdout", "cv5", "recording", "epoch"]),
-    help="Default: the cohort's own. 'recording' and 'epoch' leak, to show how much: their cells are marked.",
+    type=click.Choice(_SPLITS),
+    help="Default: the cohort's own. 'epoch' and all '...recording' leak, to show how much: their cells are marked.",
+)
+@click.option(
+    "--split-lists",
+    type=Folder(),
+    multiple=True,
+    help="Published lists of an osf- or sleepfm- split, or their folder; repeat.",
+)
+@click.option("--clean-only", is_flag=True, help="Test nobody whom an encoder of this run has seen in pre-training.")
+@click.option(
+    "--modalities",
+    multiple=True,
+    metavar="LIST|SETTING",
+    help="Also ask each encoder with these alone, as in eeg,eog, or head-band, sleep-disorder, micro-architecture, "
+    "in-home; repeat. Rows that see all of them always stand beside.",
+)
+@click.option(
+    "--masking",
+    type=click.Choice(["refit", "test"]),
+    multiple=True,
+    help="With --modalities: heads fitted on masked recordings too (default), or tested on them only; repeat.",
 )
 @click.option(
     "--duplicates",
@@ -93,6 +119,7 @@ change a number.""",
 )
 @cohort_options
 @encoder_options
+@crew_options
 @results_option
 @reports_option
 @tasks_dir_option
@@ -107,18 +134,21 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     from hypnos_bench.cohorts.registry import COHORTS
     from hypnos_bench.errors import IntegrityError
     from hypnos_bench.runner import execute, plan
+    from hypnos_bench.runner.work import ComputeThere, compute_here
 
     request, line = make_request(values)
     for cohort_id in request.cohorts:
         announce_work(COHORTS.load(cohort_id), request.cohort_options[cohort_id])
-    blocks = plan(request)
+    plans = plan(request)
     if values["dry_run"]:
-        _print_plan(blocks, values["as_json"])
+        print_plan(plans, values["as_json"])
         return 0
-    if line and any(block.todo() for block in blocks):
+    if line and any(part.todo() for part in plans):
         say(line)
-    outcome = execute(request, blocks, progress=progress, say=say)
-    if _print_outcome(request, outcome, values):
+    with open_crew(values) as crew:
+        compute = compute_here if crew is None else ComputeThere(crew.cluster, crew.say)
+        outcome = execute(request, plans, progress=progress, say=say, crew=crew, compute=compute)
+    if print_outcome(request, outcome, values):
         return IntegrityError.exit_code
     return 1 if outcome.failed else 0
 
@@ -126,10 +156,10 @@ def command(ctx: click.Context, /, **_: Any) -> int:
 def make_request(values: dict[str, Any]) -> tuple[RunRequest, str | None]:
     """The request behind the options, and the line that names the device."""
     from hypnos_bench.cohorts.registry import COHORTS
-    from hypnos_bench.encoders.registry import ENCODERS
+    from hypnos_bench.encoders.registry import check_reference, uses_device
     from hypnos_bench.errors import UsageError
     from hypnos_bench.provenance import command_line
-    from hypnos_bench.runner.plan import RunRequest
+    from hypnos_bench.runner import RunRequest
     from hypnos_bench.spec import Shots
     from hypnos_bench.taskfiles import load_task
 
@@ -139,10 +169,11 @@ def make_request(values: dict[str, Any]) -> tuple[RunRequest, str | None]:
     cohorts = tuple(dict.fromkeys(values["cohort"]))
     encoders = tuple(dict.fromkeys(values["encoder"]))
     for name in encoders:
-        ENCODERS.load(name)
+        check_reference(name)
     used = encoders or tuple(e for c in cohorts for e in COHORTS.load(c).card.encoders)
-    options, line = choose_device(make_encoder_options(values), any(e.startswith("hypnos") for e in used))
+    options, line = choose_device(make_encoder_options(values), any(map(uses_device, used)))
     shots = tuple(dict.fromkeys(Shots.parse(text) for text in values["shots"]))
+    shard = choose_shard(values)
     request = RunRequest(
         task=task,
         cohorts=cohorts,
@@ -152,8 +183,12 @@ def make_request(values: dict[str, Any]) -> tuple[RunRequest, str | None]:
         heads=tuple(dict.fromkeys(values["head"])),
         seeds=values["seeds"],
         split=values["split"],
+        split_lists=tuple(dict.fromkeys(values["split_lists"])),
+        clean_only=values["clean_only"],
+        modalities=choose_modalities(values),
+        shard=str(shard or ""),
         duplicates=values["duplicates"],
-        **{name: tuple(dict.fromkeys(values[name])) for name in ("inputs", "pooling") if values[name]},
+        **{name: tuple(dict.fromkeys(values[name])) for name in ("inputs", "pooling", "masking") if values[name]},
         cohort_options={c: make_cohort_options(values, c) for c in cohorts},
         encoder_options=options,
         workers=choose_workers(values),
@@ -180,92 +215,12 @@ def with_columns(task: TaskSpec, columns: Sequence[str]) -> TaskSpec:
     return replace(task, columns=tuple(dict.fromkeys(columns)))
 
 
-def _print_plan(blocks: list[Block], as_json: bool) -> None:
-    from hypnos_bench.spec import inputs_label
+def choose_modalities(values: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """Subsets of ``--modalities``, each once; ``all`` stands for the rows that are always there."""
+    from hypnos_bench.errors import UsageError
+    from hypnos_bench.signals.kinds import parse_modalities
 
-    cells = [
-        {
-            "key": cell.spec.key,
-            "state": cell.state,
-            "task": cell.spec.task["id"],
-            "cohort": block.cohort.card.id,
-            "encoder": block.encoder.id,
-            "inputs": inputs_label(cell.spec.inputs),
-            "head": cell.spec.head.id,
-            "shots": cell.spec.shots.label,
-            "seed": cell.spec.seed,
-        }
-        for block in blocks
-        for cell in block.cells
-    ]
-    counts = {state: sum(c["state"] == state for c in cells) for state in ("done", "missing", "failed")}
-    if as_json:
-        print_json({**counts, "cells": cells})
-        return
-    header = ["cohort", "encoder", "inputs", "head", "shots", "seed", "state", "key"]
-    print_table([[*(str(c[name]) for name in header[:-1]), c["key"][:12]] for c in cells], header)
-    click.echo(f"{len(cells)} cells: {counts['done']} done, {counts['missing']} missing, {counts['failed']} failed")
-
-
-def _print_outcome(request: RunRequest, outcome: RunOutcome, values: dict[str, Any]) -> list[str]:
-    """Print tables and write pages; returns what stood against stored side files."""
-    from hypnos_bench.report import SideFiles, terminal_tables
-    from hypnos_bench.store.cells import CellStore
-
-    store = CellStore(request.results)
-    sides = SideFiles(store)  # read once, for the terminal and the pages
-    cells = [cell for cell in map(store.get, outcome.specs) if cell is not None]
-    if outcome.computed == 0:
-        say(f"nothing to do: all {outcome.cached} cells are done in {request.results}")
-    counts = f"{outcome.computed} computed, {outcome.cached} found done, {outcome.failed} failed"
-    try:
-        if values["as_json"]:
-            print_json([_summary(cell, store) for cell in cells])
-        else:
-            click.echo(terminal_tables(cells, color=sys.stdout.isatty(), width=_width(), store=sides))
-    finally:  # a reader that has gone (head) does not cost the report
-        pages = _write_reports(request, store, sides, values["reports"])
-        say(f"cells: {counts}; report: {', '.join(map(str, pages))}")
-    for problem in sides.problems:
-        say(f"left out of the report: {problem}")
-    return sides.problems
-
-
-def _write_reports(request: RunRequest, store: CellStore, sides: SideFiles, folder: Path) -> list[Path]:
-    """Pages on everything saved for these questions, by this run or an earlier one."""
-    from hypnos_bench.report import write_across, write_report
-
-    pages: list[Path] = []
-    for cohort in request.cohorts:
-        saved, problems = store.readable(cohort, request.task.id)
-        for problem in problems:
-            say(f"left out of the report: {problem}")
-        pages += [path for path in write_report(saved, folder, sides) if path.suffix == ".md"]
-    everywhere, _ = store.readable("*", request.task.id)
-    return pages + [path for path in write_across(everywhere, folder) if path.suffix == ".md"]
-
-
-def _summary(cell: Cell, store: CellStore) -> dict[str, Any]:
-    from hypnos_bench.spec import Shots, inputs_label
-
-    spec = cell.spec
-    return {
-        "key": cell.key,
-        "path": str(store.path(spec, cell.key)),
-        "status": cell.status,
-        "message": cell.message,
-        **{part: spec[part]["id"] for part in ("task", "cohort", "encoder", "head")},
-        "shots": Shots(**spec["shots"]).label,
-        "seed": spec["seed"],
-        "inputs": inputs_label(spec["inputs"]),
-        "encoder_settings": spec["encoder"]["settings"],
-        "marks": cell.n.get("marks", []),
-        "scores": cell.scores,
-        **({"outcomes": cell.outcomes} if cell.outcomes else {}),
-    }
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((110, 24)).columns
+    if values["masking"] and not values["modalities"]:
+        raise UsageError("--masking says what --modalities does: name some, as in --modalities eeg,eog")
+    subsets = [parse_modalities(text) for text in values["modalities"]]
+    return tuple(dict.fromkeys(keep for keep in subsets if keep is not None))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +20,9 @@ from hypnos_bench.cli.options import (
 from hypnos_bench.cli.output import print_json
 from hypnos_bench.cli.settings import apply_settings
 from hypnos_bench.spec import TaskSpec, plain
+
+if TYPE_CHECKING:
+    from hypnos_bench.encoders.base import EncoderOptions
 
 _ALIGNMENT = {
     "reference": (
@@ -35,7 +40,8 @@ Examples:
   hypnos-bench show task staging
   hypnos-bench show cohort mros
   hypnos-bench show cohort shhs --cohort-settings mine.toml
-  hypnos-bench show encoder features --json""",
+  hypnos-bench show encoder features --json
+  hypnos-bench show encoder my_encoder.py:MyEncoder""",
 )
 @click.argument("kind", type=click.Choice(["task", "cohort", "encoder"]))
 @click.argument("name")
@@ -99,10 +105,39 @@ def _cohort(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _encoder(values: dict[str, Any]) -> dict[str, Any]:
-    from hypnos_bench.encoders.registry import ENCODERS
+    from hypnos_bench.encoders.registry import make_encoder
 
-    card: dict[str, Any] = plain(ENCODERS.load(values["name"])(make_encoder_options(values)).card)
-    return card
+    options, heard = _listening(make_encoder_options(values))
+    card = make_encoder(values["name"], options).card
+    told: dict[str, Any] = {**plain(card), "alignment": card.alignment, "known_settings": heard}
+    if values["as_json"]:
+        return told
+    weights = [card.weights_name, f"SHA-256 {card.weights}"] if card.weights else ["none"]
+    known = {name: " | ".join(several) if several else "any text" for name, several in heard.items()}
+    return {
+        **{name.replace("_", " "): value for name, value in told.items()},
+        "dim": "not known before" if card.dim is None else card.dim,
+        "step s": "as each recording states" if card.step_s is None else card.step_s,
+        "window s": "unbounded, or not known" if card.window_s is None else card.window_s,
+        "weights": ", ".join(filter(None, weights)),
+        "weights name": card.weights_name,
+        "pretrained on": "not known" if card.pretrained_on is None else ", ".join(card.pretrained_on) or "none",
+        "known settings": known or "none",
+    }
+
+
+def _listening(options: EncoderOptions) -> tuple[EncoderOptions, dict[str, list[str] | None]]:
+    """Options that remember which own settings an encoder asks for, with their possible values."""
+    from hypnos_bench.encoders.base import EncoderOptions
+
+    heard: dict[str, list[str] | None] = {}
+
+    class Listening(EncoderOptions):
+        def choose(self, encoder: str, known: Mapping[str, Sequence[str] | None]) -> dict[str, str]:
+            heard.update({name: None if several is None else list(several) for name, several in known.items()})
+            return super().choose(encoder, known)
+
+    return Listening(**{field.name: getattr(options, field.name) for field in dataclasses.fields(options)}), heard
 
 
 def _text(value: Any, indent: int) -> str:

@@ -8,7 +8,7 @@ pass. *Window*: a fixed stretch of an ECG. *Event*: something with a start and a
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from hypnos_bench.errors import RecordingError
 from hypnos_bench.signals.base import Derivation as Derivation
 from hypnos_bench.signals.base import Signal, SignalFile
+from hypnos_bench.signals.kinds import OF_CANONICAL
+from hypnos_bench.signals.some import SomeChannels
 from hypnos_bench.spec import EPOCH_S, SplitSpec, digest, files_fingerprint, files_sha256
 
 STAGES = ("W", "N1", "N2", "N3", "R")
@@ -243,6 +245,15 @@ class Recording:
 
             signal = difference(signal, self.signals.read(derivation.minus))
         return replace(signal, unit=self.units.get(channel, signal.unit))
+
+    def only(self, modalities: Collection[str]) -> Recording:
+        """The recording without the channels of other modalities (`signals.kinds`); labels stay.
+
+        A channel of the file whose label does not tell its modality is hidden too.
+        """
+        montage = {name: made for name, made in self.montage.items() if OF_CANONICAL[name] in modalities}
+        made_from = {label for made in montage.values() for label in (made.plus, made.minus) if label is not None}
+        return replace(self, montage=montage, signals=SomeChannels(self.signals, frozenset(modalities), made_from))
 
     def hypnogram(self) -> Hypnogram:
         """Scored epochs. Raises ``RecordingError`` with the reason when there are none or they must not be used."""

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from hypnos_bench.cohorts.base import Exclusion, Recording
-from hypnos_bench.embed.workers import exclusion, make_encoder, settle_in, worker_died
+from hypnos_bench.embed.workers import exclusion, settle_in, worker_died
 from hypnos_bench.encoders.base import Embedding, EncoderOptions, Prepared, StagedEncoder, is_staged
+from hypnos_bench.encoders.registry import make_encoder
 from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.processes import signals_held
 from hypnos_bench.store.embeddings import EmbeddingStore

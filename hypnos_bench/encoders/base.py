@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.errors import RecordingError, UsageError
+from hypnos_bench.registry import did_you_mean
 
 PRECISIONS = ("float32", "bf16")
 """Types in which a neural encoder may compute what tolerates it: another type is another encoder."""
@@ -38,10 +39,14 @@ class EncoderCard:
         Canonical channels it can use; what happens to a missing one is said in `missing`.
     weights : str or None
         SHA-256 of the weights, ``None`` when there are none.
+    weights_name : str
+        What the weights are called: a file's name, or a repository and file. Not part of the definition.
+    dim : int or None
+        Columns of an embedding row when every recording gives the same number; ``None`` when it is not known before.
     settings : mapping
         Every option that can change a number.
-    pretrained_on : tuple of str
-        Cohort ids seen in pre-training.
+    pretrained_on : tuple of str or None
+        Cohort ids seen in pre-training, empty when nothing was learned from recordings; ``None`` when it is not known.
     marks : tuple of str
         Words every table must carry: ``untrained``, ``bf16``.
     """
@@ -57,10 +62,12 @@ class EncoderCard:
     missing: str
     weights: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    pretrained_on: tuple[str, ...] = ()
+    pretrained_on: tuple[str, ...] | None = ()
     marks: tuple[str, ...] = ()
     licence: str = ""
     note: str = ""
+    dim: int | None = None
+    weights_name: str = ""
 
     def definition(self) -> dict[str, Any]:
         """The part that enters keys and hashes."""
@@ -71,6 +78,19 @@ class EncoderCard:
             "settings": dict(self.settings),
             "lag_rows": self.lag_rows,
         }
+
+    @property
+    def alignment(self) -> str:
+        """How its rows lie on the label grid, in words for a report."""
+        step = "rows as the file times them" if self.step_s is None else f"one row per {self.step_s:g} s"
+        if self.causal:
+            seen = "causal"
+        elif self.window_s is not None and self.window_s == self.step_s:
+            seen = "a row sees its own stretch (and what normalisation takes from the whole recording)"
+        else:
+            seen = "a row sees signal after it too"
+        lag = f", row t stands for what was seen before it: {self.lag_rows} row late" if self.lag_rows else ""
+        return f"{step}, {seen}{lag}"
 
 
 @dataclass(frozen=True)
@@ -129,14 +149,41 @@ class EncoderOptions:
     One command may ask several encoders, so each ignores what is not for it.
     """
 
-    weights: str | None = None  # hypnos: file, folder or Hub repo
+    weights: Mapping[str, str] = field(default_factory=dict)  # encoder id: file, folder or Hub repo
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # encoder id: its own settings (--set)
     embeddings: Path | None = None  # precomputed: folder of arrays
     device: str = "auto"
-    modalities: str = "mean"  # "mean": averaged before storing; "each": one array per modality
+    per_modality: bool = False  # store one array per modality instead of their mean
+    keep: tuple[str, ...] | None = None  # modalities that encoders may see (``signals.kinds``); None: all
     precision: str = "float32"  # hypnos: one of PRECISIONS
     chunk_tokens: int | None = None  # hypnos
     zero_phase: bool = False  # hypnos
     cache: Path | None = None  # where small untrained weights are kept
+
+    def choose(self, encoder: str, known: Mapping[str, Sequence[str] | None]) -> dict[str, str]:
+        """Own settings of an encoder, checked, with the first of the known values where nothing is said.
+
+        Parameters
+        ----------
+        encoder : str
+            Id under which the user gives them.
+        known : mapping of str to sequence of str or None
+            Setting to its possible values, the default first; ``None`` where any text goes (default: empty).
+
+        Raises
+        ------
+        UsageError
+            For a setting or value that the encoder does not know.
+        """
+        given = self.settings.get(encoder, {})
+        for name, value in given.items():
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise UsageError(f"--set {encoder}.{name}: no such setting.{hint} Known: {', '.join(known) or 'none'}")
+            values = known[name]
+            if values is not None and value not in values:
+                raise UsageError(f"--set {encoder}.{name}={value}: use one of {', '.join(values)}")
+        return {name: given.get(name, values[0] if values else "") for name, values in known.items()}
 
 
 class Encoder(Protocol):

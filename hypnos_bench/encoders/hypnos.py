@@ -76,17 +76,17 @@ class HypnosEncoder:
             window_s=None,
             causal=not self.options.zero_phase,
             lag_rows=1,
-            channels=tuple(_channels(metadata)),
+            channels=tuple(modality_channels(metadata)),
             missing="an absent or unusable channel is left out: it takes no part in attention or in the mean. So is "
             "one in the seconds of which more than a tenth was not recorded; smaller gaps are bridged by a line. "
             "Context starts anew where channels come or go; rows without any, and stretches below 6 s, are NaN. "
             f"A channel that lacks more than {MAX_OWN_GAPS:.0%} of what others have is left out altogether",
-            weights=_sha256(self._bundle, *_state(self._bundle)),
+            weights=weights_sha256(self._bundle),
             settings={
                 "context": "continuous" if self._chunk_tokens is None else "chunked",
                 "chunk_tokens": self._chunk_tokens,
                 "precision": self.options.precision,
-                "modalities": self.options.modalities,
+                "modalities": "each" if self.options.per_modality else "mean",
                 "filters": "zero-phase" if self.options.zero_phase else "causal",
                 "tau_s": TAU_S,
                 "tokens": "ceil up to 1800 s, floor beyond",
@@ -97,6 +97,9 @@ class HypnosEncoder:
             ),
             licence=self.licence,
             note=self.note,
+            pretrained_on=() if metadata.untrained else None,
+            dim=metadata.config.embed_dim,
+            weights_name=self._bundle.name,
         )
 
     @property
@@ -132,7 +135,7 @@ class HypnosEncoder:
         from hypnos_bench.hypnos.preprocess import min_rate_hz, preprocess_channels
 
         metadata = self._metadata
-        signals, skipped = read_usable(recording, _channels(metadata), gaps=True, min_rate_hz=min_rate_hz)
+        signals, skipped = read_usable(recording, modality_channels(metadata), gaps=True, min_rate_hz=min_rate_hz)
         if not signals:
             raise nothing_usable(recording, skipped)
         made_from = {m.name: signals[m.channels[0]].source for m in metadata.modalities if m.channels[0] in signals}
@@ -190,7 +193,7 @@ class HypnosEncoder:
 
         model, tokenizers, metadata = self._loaded
         chunk = self._chunk_tokens
-        whole = [_pieces(prepared, metadata) for prepared in several]
+        whole = [cut_pieces(prepared, metadata) for prepared in several]
         tokens = tokenize_many(tokenizers, metadata, [signals for pieces in whole for signals in pieces.signals])
         embedded = iter(
             embed_many(
@@ -199,7 +202,7 @@ class HypnosEncoder:
                 metadata,
                 context="continuous" if chunk is None else "chunked",
                 chunk_tokens=chunk,
-                average=self.options.modalities == "mean",
+                average=not self.options.per_modality,
             )
         )
         rows = iter([found if isinstance(found, DataError) else next(embedded) for found in tokens])
@@ -222,7 +225,7 @@ class HypnosEncoder:
         if bad or not good:
             reason = bad[0] if bad else "its gaps leave no stretch that is long enough to be embedded"
             return RecordingError(prepared.recording, reason)
-        names = ["mean"] if self.options.modalities == "mean" else list(prepared.arrays)
+        names = list(prepared.arrays) if self.options.per_modality else ["mean"]
         return Embedding(join(pieces, good, names), 0.0, step_s, prepared.channels, prepared.skipped)
 
     @cached_property
@@ -230,12 +233,7 @@ class HypnosEncoder:
         return self._find_bundle().resolve()
 
     def _find_bundle(self) -> Path:
-        from hypnos_bench.hypnos.bundle import DEFAULT_REPO, resolve_bundle
-
-        try:
-            return resolve_bundle(self.options.weights or DEFAULT_REPO)
-        except DataError as error:
-            raise DataError(f"Hypnos weights are missing: {error} ({_HOW_TO_GET})") from error
+        return given_bundle(self.options, self.id)
 
     @cached_property
     def _metadata(self) -> ModelMetadata:
@@ -252,10 +250,8 @@ class HypnosEncoder:
 
         dtype = torch.bfloat16 if self.options.precision == "bf16" else torch.float32
         model, tokenizers, metadata = load_model(self._bundle, device=self.options.device, dtype=dtype)
-        if model.device.type == "cuda":  # there is room for all of them, and no time to read them for every batch
-            first = {m.tokenizer: m.name for m in reversed(metadata.modalities)}
-            by_stem = {stem: tokenizers[name] for stem, name in first.items()}
-            return model, {m.name: by_stem[m.tokenizer] for m in metadata.modalities}, metadata
+        if model.device.type == "cuda":
+            return model, all_at_once(tokenizers, metadata), metadata
         return model, tokenizers, metadata
 
 
@@ -271,23 +267,53 @@ class HypnosUntrained(HypnosEncoder):
     note = "Random weights of a small configuration; a control, not a model."
 
     def _find_bundle(self) -> Path:
-        from hypnos_bench.cohorts.demo import default_cache
-        from hypnos_bench.hypnos.random_bundle import SMALL_CONFIG, write_random_bundle
-
-        recipe = digest({"config": SMALL_CONFIG, "seed": UNTRAINED_SEED, "drawn": "float64"})[:8]
-        # The package's version is part of the name: another version may draw other weights.
-        folder = self.options.cache or default_cache()
-        path = folder / "weights" / f"hypnos-untrained-{__version__}-{recipe}.safetensors"
-        if not path.exists():
-
-            def write(temporary: Path) -> None:
-                write_random_bundle(temporary, seed=UNTRAINED_SEED)
-
-            atomic_write(path, write, instead="--cache DIR")
-        return path
+        return untrained_bundle(self.options.cache)
 
 
-def _channels(metadata: ModelMetadata) -> list[str]:
+def given_bundle(options: EncoderOptions, *encoders: str) -> Path:
+    """The bundle given for the first of some encoder ids that one is given for, or the released one.
+
+    Raises
+    ------
+    DataError
+        When it is not there, saying how to get it. There is no fallback.
+    """
+    from hypnos_bench.hypnos.bundle import DEFAULT_REPO, resolve_bundle
+
+    given = (options.weights[encoder] for encoder in encoders if encoder in options.weights)
+    try:
+        return resolve_bundle(next(given, DEFAULT_REPO))
+    except DataError as error:
+        raise DataError(f"Hypnos weights are missing: {error} ({_HOW_TO_GET})") from error
+
+
+def untrained_bundle(cache: Path | None) -> Path:
+    """The small bundle with random weights, written into the cache (the platform's if ``None``) when not there."""
+    from hypnos_bench.cohorts.demo import default_cache
+    from hypnos_bench.hypnos.random_bundle import SMALL_CONFIG, write_random_bundle
+
+    recipe = digest({"config": SMALL_CONFIG, "seed": UNTRAINED_SEED, "drawn": "float64"})[:8]
+    # The package's version is part of the name: another version may draw other weights.
+    folder = cache or default_cache()
+    path = folder / "weights" / f"hypnos-untrained-{__version__}-{recipe}.safetensors"
+    if not path.exists():
+
+        def write(temporary: Path) -> None:
+            write_random_bundle(temporary, seed=UNTRAINED_SEED)
+
+        atomic_write(path, write, instead="--cache DIR")
+    return path
+
+
+def all_at_once(tokenizers: Mapping[str, SignalTokenizer], metadata: ModelMetadata) -> dict[str, SignalTokenizer]:
+    """Every tokenizer read and kept: a GPU has room for all of them, and no time to read them for every batch."""
+    first = {m.tokenizer: m.name for m in reversed(metadata.modalities)}
+    by_stem = {stem: tokenizers[name] for stem, name in first.items()}
+    return {m.name: by_stem[m.tokenizer] for m in metadata.modalities}
+
+
+def modality_channels(metadata: ModelMetadata) -> list[str]:
+    """Canonical channels that the modalities of a bundle ask for."""
     return list(dict.fromkeys(modality.channels[0] for modality in metadata.modalities))
 
 
@@ -296,7 +322,8 @@ def _hops(metadata: ModelMetadata) -> dict[str, int]:
     return {m.name: int(m.sample_rate * m.token_duration_sec) for m in metadata.modalities}
 
 
-def _pieces(prepared: Prepared, metadata: ModelMetadata) -> Pieces:
+def cut_pieces(prepared: Prepared, metadata: ModelMetadata) -> Pieces:
+    """Cut a prepared recording into stretches that can be tokenised, at least as long as the convolutions need."""
     from hypnos_bench.hypnos.preprocess import MIN_SECONDS
     from hypnos_bench.hypnos.tokenizer import token_count
 
@@ -310,8 +337,12 @@ def _state(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
+def weights_sha256(path: Path) -> str:
+    """Hash of the weights; nearly two gigabytes are read once per process as long as the file does not change."""
+    return _sha256(path, *_state(path))
+
+
 @functools.cache
 def _sha256(path: Path, size: int, modified_ns: int) -> str:
-    """Hash of the weights; nearly two gigabytes are read once per process as long as the file does not change."""
     del size, modified_ns  # part of the key only
     return file_sha256(path)

@@ -20,11 +20,15 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Units:
-    """Units of one recording, with features: `x` (n, dim) float32, `y` (n,) int64, what was dropped, and shares."""
+    """Units of one recording, with features: `x` (n, dim) float32, `y` (n,) int64, what was dropped, and shares.
+
+    `kept` (n,) says which labelled units they are: indices into the labels, ascending.
+    """
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     dropped: Mapping[str, int]
+    kept: NDArray[np.intp]
     share: NDArray[np.float32] | None = None
 
 
@@ -65,7 +69,8 @@ def make_units(task: TaskSpec, recording: Recording, labels: UnitLabels, embeddi
     dropped = {**labels.dropped, "without embedding rows": int((~keep).sum())}
     if not keep.any():
         raise RecordingError(recording.id, f"the embedding covers none of the {len(keep)} labelled {task.unit}s")
-    return Units(x[keep], labels.y[keep], dropped, None if labels.share is None else labels.share[keep])
+    share = None if labels.share is None else labels.share[keep]
+    return Units(x[keep], labels.y[keep], dropped, np.flatnonzero(keep), share)
 
 
 def pool_recording(

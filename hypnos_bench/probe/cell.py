@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from hypnos_bench.cohorts.base import CohortCard, Exclusion
 from hypnos_bench.encoders.base import EncoderCard
 from hypnos_bench.errors import FitError, UsageError
+from hypnos_bench.exposure import Exposure
 from hypnos_bench.heads.base import Certificate
-from hypnos_bench.leakage import assert_disjoint, seen_in_pretraining
 from hypnos_bench.probe import classify, regress, survive
 from hypnos_bench.probe.data import Indices, ProbeData
 from hypnos_bench.probe.design import design
+from hypnos_bench.probe.division import FoldRows, divide
+from hypnos_bench.probe.exposed import stamped
 from hypnos_bench.probe.kind import Job
 from hypnos_bench.provenance import provenance
 from hypnos_bench.spec import CellSpec, TaskSpec, digest, plain
-from hypnos_bench.splits import draw, epoch_split, folds, recording_split
+from hypnos_bench.splits import ListedFold
 from hypnos_bench.store.cells import Cell, Status
 from hypnos_bench.store.side import Side
 
@@ -31,25 +33,41 @@ KINDS: Mapping[str, ModuleType] = {"classification": classify, "regression": reg
 LEAKY = "leaky"
 """Mark of cells whose split ignores persons."""
 
+ALIGNMENTS: Mapping[str, str] = {
+    "reference": "a unit takes the rows with its own times",
+    "covered": "a unit takes rows that have seen it",
+}
+"""What ``TaskSpec.alignment`` does, in words for a report."""
+
 
 @dataclass(frozen=True)
 class Probe:
-    """What all cells of a block share."""
+    """What all cells of a block share.
+
+    Parameters
+    ----------
+    task : TaskSpec
+    cohort : CohortCard
+    encoder : EncoderCard
+        The one that is tested.
+    command, device : str
+        Provenance.
+    exposure : Exposure, optional
+        What the encoder has seen of the cohort.
+    listed : ListedFold, optional
+        Published lists as they divide the cohort, for a split that is named after them.
+    untested : frozenset of str
+        Persons who are left out of test sides.
+    """
 
     task: TaskSpec
     cohort: CohortCard
     encoder: EncoderCard
     command: str
     device: str
-
-
-@dataclass(frozen=True)
-class FoldRows:
-    """Training and test rows of one fold, and whose they are."""
-
-    available: Sequence[str]  # persons who could teach
-    train: Indices
-    test: Indices
+    exposure: Exposure | None = None
+    listed: ListedFold | None = None
+    untested: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -57,6 +75,7 @@ class _Progress:
     """What is known of a cell so far; a failed one keeps it."""
 
     n: dict[str, Any]
+    tested: set[str] = field(default_factory=set)
     selected: list[Mapping[str, Any]] = field(default_factory=list)
     division: list[Any] = field(default_factory=list)
 
@@ -74,7 +93,11 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, Side 
     job, kind = Job.of(spec, probe.task), KINDS[probe.task.kind]
     try:
         tested, pieces = [], []
-        for fold in _folds(spec, probe, data, so_far):
+        divided = divide(spec, probe.cohort.id, data, probe.listed, probe.untested)
+        so_far.division[:] = divided.told
+        so_far.n |= divided.facts
+        so_far.tested |= {data.persons[i] for i in _recordings(data, [fold.test for fold in divided.folds])}
+        for fold in divided.folds:
             so_far.n["folds"].append(_fold_counts(data, fold))
             x_train, x_test, filled = design(data, spec.inputs, fold.train, fold.test)
             fitted = kind.fit(job, data, x_train, fold.train, _families(data, fold.train))
@@ -90,53 +113,21 @@ def run_cell(spec: CellSpec, probe: Probe, data: ProbeData) -> tuple[Cell, Side 
         return _cell(spec, probe, "failed", str(error), so_far, timing), None
     timing = {"embed_s": data.embed_s, "fit_s": fit_s, "total_s": time.perf_counter() - started}
     persons, recordings = scored.side.persons, scored.side.recordings
+    so_far.tested = set(persons)
     _summarise_counts(so_far.n, {"persons_test": len(set(persons)), "recordings_test": len(recordings)})
     cell = _cell(spec, probe, "ok", "", so_far, timing, scored.scores, scored.outcomes)
     return cell, scored.side
 
 
+def failed_cell(spec: CellSpec, probe: Probe, message: str, facts: Mapping[str, Any]) -> Cell:
+    """Cell of an encoder that gave nothing to fit."""
+    n = {"persons_assumed": probe.cohort.persons_assumed, "marks": _marks(spec, probe), "folds": [], **facts}
+    return _cell(spec, probe, "failed", message, _Progress(n), {})
+
+
 def _certificates(fitted: Any) -> dict[str, Any]:
     certificate: Certificate = fitted.certificate
     return {"certificate": asdict(certificate)}
-
-
-def _folds(spec: CellSpec, probe: Probe, data: ProbeData, so_far: _Progress) -> list[FoldRows]:
-    """Rows of every fold, checked for leaks before anything is fitted."""
-    if spec.split.leaky:
-        return _leaky_folds(spec, probe, data, so_far)
-    divided = folds(probe.cohort.id, [*data.everyone], spec.split, data.everyone)
-    so_far.division[:] = [[fold.train, fold.test] for fold in divided]
-    there = set(data.persons)
-    found = []
-    for fold in divided:
-        available = [person for person in fold.train if person in there]
-        if not available:
-            raise FitError("no training person has an embedding; see the excluded recordings")
-        # Who is missing leaves the order of the others as it is.
-        shown = draw(available, spec.shots, spec.seed)
-        assert_disjoint(fold.train, fold.test, data.everyone)
-        assert_disjoint(shown, fold.test, data.everyone)
-        found.append(FoldRows(available, data.rows_of(data.of(shown)), data.rows_of(data.of(fold.test))))
-    return found
-
-
-def _leaky_folds(spec: CellSpec, probe: Probe, data: ProbeData, so_far: _Progress) -> list[FoldRows]:
-    """Folds over single units, or over files: persons are on both sides, to show what that does to a score."""
-    if spec.shots.label != "100%":
-        raise UsageError(f"--split {spec.split.kind} ignores persons: it goes with --shots 100% only")
-    everyone = sorted(set(data.persons))
-    if spec.split.kind == "recording":
-        place = {name: i for i, name in enumerate(data.recordings)}
-        divided = recording_split(probe.cohort.id, data.recordings, spec.split)
-        so_far.division[:] = [[fold.train, fold.test] for fold in divided]
-        sides = [[data.rows_of([place[name] for name in side]) for side in (fold.train, fold.test)] for fold in divided]
-        return [FoldRows(everyone, train, test) for train, test in sides]
-    fold_of_row = epoch_split(len(data.targets), spec.split)
-    so_far.division[:] = [digest(fold_of_row.tolist())]
-    return [
-        FoldRows(everyone, np.flatnonzero(fold_of_row != k), np.flatnonzero(fold_of_row == k))
-        for k in range(spec.split.folds)
-    ]
 
 
 def _families(data: ProbeData, rows: Indices) -> NDArray[np.int64]:
@@ -148,13 +139,6 @@ def _families(data: ProbeData, rows: Indices) -> NDArray[np.int64]:
 
 
 def _counts(spec: CellSpec, probe: Probe, data: ProbeData) -> dict[str, Any]:
-    seen = seen_in_pretraining(probe.encoder.pretrained_on, probe.cohort.id)
-    marks = [
-        *(["simulated"] if probe.cohort.simulated else []),
-        *([LEAKY] if spec.split.leaky else []),
-        *([seen] if seen else []),
-        *probe.encoder.marks,
-    ]
     return {
         "persons_total": len(set(data.persons)),
         "recordings_total": len(data.recordings),
@@ -162,12 +146,23 @@ def _counts(spec: CellSpec, probe: Probe, data: ProbeData) -> dict[str, Any]:
         "units_dropped": {reason: count for reason, count in sorted(data.dropped.items()) if count},
         "excluded": [_exclusion(e) for e in data.excluded],
         "persons_assumed": probe.cohort.persons_assumed,
-        "marks": marks,
+        "marks": _marks(spec, probe),
         "folds": [],
+        "alignment": f"{probe.encoder.alignment}; {ALIGNMENTS[probe.task.alignment]}",
+        **data.facts,
         **({"column": data.column} if data.column else {}),
         **({"duplicates": dict(data.duplicates)} if data.duplicates is not None else {}),
         **_events(data),
     }
+
+
+def _marks(spec: CellSpec, probe: Probe) -> list[str]:
+    simulated, leaky = ["simulated"] if probe.cohort.simulated else [], [LEAKY] if spec.split.leaky else []
+    return [*simulated, *leaky, *probe.encoder.marks]
+
+
+def _recordings(data: ProbeData, several: Sequence[Indices]) -> NDArray[np.intp]:
+    return np.unique(data.recording_of_row[np.concatenate(several)])
 
 
 def _events(data: ProbeData) -> dict[str, Any]:
@@ -221,12 +216,13 @@ def _cell(
         "cohort_fingerprint": spec.cohort["fingerprint"],
         "split_hash": digest(so_far.division),
     }
+    n = so_far.n if probe.exposure is None else stamped(so_far.n, probe.exposure, so_far.tested)
     return Cell(
         key=spec.key,
         spec=plain(spec),
         status=status,
         message=message,
-        n=so_far.n,
+        n=n,
         selected=[dict(s) for s in so_far.selected],
         scores=dict(scores or {}),
         outcomes=[dict(outcome) for outcome in outcomes],

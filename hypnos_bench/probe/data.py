@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hypnos_bench.cohorts.base import Exclusion
 from hypnos_bench.heads.rows import ArrayRows, RowSource, Spans
-from hypnos_bench.store.pooled import PooledFile, PooledWriter
+from hypnos_bench.store.pooled import PooledWriter
 
 Indices = NDArray[np.intp]
 
@@ -70,7 +70,14 @@ class ProbeData:
     targets : Targets
         Of all rows.
     rows : RowSource or None
-        Features (n, d); ``None`` for the demographics-only baseline.
+        Features; ``None`` for the demographics-only baseline.
+    picked : ndarray of intp, shape (n,), optional
+        Which of `rows` stand for the units, ascending; without it all do, in order.
+    tested : RowSource, optional
+        Features of test rows where they are another encoder's (modalities that are masked at test only); a training
+        row always comes from `rows`.
+    tested_picked : ndarray of intp, shape (n,), optional
+        As `picked`, of `tested`.
     share : ndarray of float32, shape (n,), optional
         Of windows: the share that the positive class covers.
     demographics : ndarray of float64, shape (R, k), optional
@@ -83,6 +90,8 @@ class ProbeData:
     embed_s : float
     duplicates : mapping, optional
         What the search for duplicate recordings came to; ``None`` where nobody searched.
+    facts : mapping
+        What else the cells' counts must tell: what the encoders of the run have in common, what this one lost.
     """
 
     everyone: Mapping[str, str]
@@ -91,6 +100,9 @@ class ProbeData:
     first_row: Indices
     targets: Targets
     rows: RowSource | None
+    picked: Indices | None = None
+    tested: RowSource | None = None
+    tested_picked: Indices | None = None
     share: NDArray[np.float32] | None = None
     demographics: NDArray[np.float64] | None = None
     excluded: Sequence[Exclusion] = ()
@@ -98,6 +110,7 @@ class ProbeData:
     column: str = ""
     embed_s: float = 0.0
     duplicates: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def recording_of_row(self) -> Indices:
@@ -114,16 +127,21 @@ class ProbeData:
         parts = [np.arange(self.first_row[i], self.first_row[i + 1]) for i in sorted(recordings)]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.intp)
 
-    def close(self) -> None:
-        """Give the space of a spill file back."""
-        if isinstance(self.rows, PooledFile):
-            self.rows.close()
-
     def features(self, index: Indices) -> RowSource:
-        """Features of rows with ascending indices, read when asked for."""
+        """Features of rows with ascending indices, as heads learn from them; read when asked for."""
         if self.rows is None:
             raise ValueError("the demographics-only baseline has no embedding")
-        return Spans(self.rows, stretches(index))
+        return _chosen(self.rows, self.picked, index)
+
+    def tested_features(self, index: Indices) -> RowSource:
+        """Features of rows with ascending indices, as heads are tested on them."""
+        if self.tested is None:
+            return self.features(index)
+        return _chosen(self.tested, self.tested_picked, index)
+
+
+def _chosen(rows: RowSource, picked: Indices | None, index: Indices) -> RowSource:
+    return Spans(rows, stretches(index if picked is None else picked[index]))
 
 
 def stretches(index: Indices) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ def design(
         The last counts the values that were filled, if there are demographics.
     """
     if not inputs.demographics:
-        return data.features(train), data.features(test), {}
+        return data.features(train), data.tested_features(test), {}
     if data.demographics is None:
         raise ValueError("demographics stand beside whole recordings only")
     training = np.zeros(len(data.demographics), dtype=bool)
@@ -29,10 +29,10 @@ def design(
     filled, n_filled = fill_missing(data.demographics, training)
     beside = filled.astype(np.float32)
     parts = []
-    for index in (train, test):
+    for index, features in ((train, data.features), (test, data.tested_features)):
         columns = [beside[index]]
         if inputs.embedding:
-            source = data.features(index)
+            source = features(index)
             x = np.empty(source.shape, dtype=np.float32)
             source.read_into(0, x)
             columns.insert(0, x)

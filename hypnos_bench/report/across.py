@@ -63,7 +63,7 @@ def across_pages(tables: Sequence[Comparison], made: dict[str, bytes]) -> dict[s
     """Pages by file name, one per task that has three cohorts and two rows under one head; figures go into `made`."""
     by_task: dict[str, dict[str, list[Comparison]]] = {}
     for table in tables:
-        if table.split != "epoch":  # what a leaky split shows must not be ranked
+        if not table.leaky:  # what a leaky split shows must not be ranked
             by_task.setdefault(table.task, {}).setdefault(_question(table), []).append(table)
     pages = {}
     for task, questions in sorted(by_task.items()):

@@ -22,7 +22,7 @@ from hypnos_bench.report.frame import (
     unique_cells,
     variant_id,
 )
-from hypnos_bench.spec import digest
+from hypnos_bench.spec import SplitSpec, digest
 from hypnos_bench.store.cells import Cell
 
 DIGITS = 3
@@ -136,10 +136,18 @@ class Comparison:
         return " · ".join([*parts, *([f"#{self.suffix}"] if self.suffix else [])])
 
     @property
+    def leaky(self) -> bool:
+        """Whether persons are on both sides of the split."""
+        return SplitSpec(**self.spec["split"]).leaky
+
+    @property
     def split_words(self) -> str:
         """How persons are divided. Folds are counted: with fewer persons than folds there are fewer than asked for."""
         split = self.spec["split"]
-        if split["kind"] in ("epoch", "recording"):
+        if source := SplitSpec(**split).listed:
+            names = f"{source.upper() if source == 'osf' else source}'s published lists of recordings"
+            return f"LEAKY split, {names}" if self.leaky else f"{names}, without test recordings of training persons"
+        if self.leaky:
             what = f"single {self.unit}" if split["kind"] == "epoch" else "recordings"
             return f"LEAKY {split.get('folds', 5)}-fold split over {what}"
         if split["kind"] == "holdout":

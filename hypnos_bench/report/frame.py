@@ -50,12 +50,25 @@ def variant_id(cell: Cell) -> str:
 
 
 def row_name(cell: Cell) -> str:
-    """Encoder id, with what stood beside the plain mean of its embedding: ``hypnos mean-sd + demographics``."""
+    """Encoder id, with what stood beside the plain mean of its embedding: ``hypnos mean-sd + demographics``.
+
+    Modalities follow where others were masked: ``hypnos [eeg, eog]`` with the head fitted on what is left, and
+    ``hypnos [eeg, eog at test only]`` with a head that has learned from all of them.
+    """
     inputs, name = cell.spec.get("inputs") or {}, str(cell.spec["encoder"]["id"])
     if not inputs.get("embedding", True):
         return name
+    if kept := kept_modalities(cell):
+        name += f" [{', '.join(kept)}]"
+    if tested := inputs.get("tested_on"):
+        name += f" [{', '.join(tested)} at test only]"
     pooling = f" {inputs['pooling']}" if inputs.get("pooling", "mean") != "mean" else ""
     return f"{name}{pooling}{' + demographics' if inputs.get('demographics') else ''}"
+
+
+def kept_modalities(cell: Cell) -> list[str]:
+    """Modalities that the encoder was shown, in training and test alike; none: all of them."""
+    return [str(name) for name in cell.spec["encoder"].get("settings", {}).get("keep", ())]
 
 
 def shots_label(cell: Cell) -> str:

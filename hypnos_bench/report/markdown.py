@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hypnos_bench.errors import DataError
-from hypnos_bench.report import methods, notes
+from hypnos_bench.report import methods, notes, terms
 from hypnos_bench.report.across import across_pages
-from hypnos_bench.report.comparison import Comparison, comparisons
+from hypnos_bench.report.comparison import Comparison, comparisons, printed
 from hypnos_bench.report.differences import differences
 from hypnos_bench.report.figures import few_shot_curve
+from hypnos_bench.report.leak import Leak, leaks
 from hypnos_bench.report.notes import Footnotes, footnotes
 from hypnos_bench.report.sections import bullets, kind_section, picture
 from hypnos_bench.report.tables import Entry, entries, escape, markdown_label, markdown_table
@@ -53,6 +54,7 @@ def write_report(cells: Iterable[Cell], out_dir: Path, store: CellStore | SideFi
         When one key carries two results.
     """
     texts: dict[str, list[str]] = {}
+    members: dict[str, list[Comparison]] = {}
     others: dict[str, bytes] = {}
     sides = SideFiles(store) if isinstance(store, CellStore) else store
     tables = comparisons(cells)
@@ -61,6 +63,9 @@ def write_report(cells: Iterable[Cell], out_dir: Path, store: CellStore | SideFi
         if name not in texts:
             texts[name] = [_heading(comparison)]
         texts[name].append(_section(comparison, sides, others))
+        members.setdefault(name, []).append(comparison)
+    for name, several in members.items():
+        texts[name] += [_leak(leak) for leak in leaks(several)]
     pages = {name: ("\n\n".join(parts) + "\n").encode() for name, parts in texts.items()}
     return _write(pages | across_pages(tables, others), others, out_dir)
 
@@ -117,13 +122,28 @@ def _section(comparison: Comparison, sides: SideFiles | None, made: dict[str, by
     return "\n\n".join(part for part in parts if part)
 
 
+def _leak(leak: Leak) -> str:
+    head = ["row", "shots", escape(leak.leaky.split), escape(leak.honest.split), "difference"]
+    lines = [
+        [markdown_label(row), escape(shots), *map(printed, (a.mean, b.mean, a.mean - b.mean))]
+        for row, shots, a, b in leak.pairs
+    ]
+    return f"## What the leak adds\n\n{escape(leak.words)}.\n\n{markdown_table(head, lines, keys=2)}"
+
+
 def _main_table(comparison: Comparison, found: Footnotes) -> str:
     main = comparison.metrics[0]
     columns = [(shots, main) for shots in comparison.shots]
+    seen = terms.has_exposure(comparison)
     lines: list[list[str | Entry]] = [
-        [markdown_label(row), *entries(comparison, found, row, columns, interval=True)] for row in comparison.rows
+        [
+            markdown_label(row),
+            *entries(comparison, found, row, columns, interval=True),
+            *([escape(terms.exposure(comparison, row))] if seen else []),
+        ]
+        for row in comparison.rows
     ]
-    return markdown_table([escape(main), *map(escape, comparison.shots)], lines)
+    return markdown_table([*map(escape, (main, *comparison.shots)), *(["exposure"] if seen else [])], lines)
 
 
 def _notes(comparison: Comparison, found: Footnotes) -> str:
@@ -135,6 +155,7 @@ def _notes(comparison: Comparison, found: Footnotes) -> str:
         escape(notes.label_line(comparison)),
         escape(notes.shots_line(comparison)),
         escape(notes.tested_line(comparison)),
+        *map(escape, terms.lines(comparison)),
         escape(notes.excluded_line(comparison, reasons=False)),
         escape(notes.dropped_line(comparison)),
         escape(notes.duplicates_line(comparison)),
@@ -171,6 +192,7 @@ def _methods(comparison: Comparison) -> str:
         f"Head: {head['id']} ({settings}), on training rows only",
         f"Seeds: {'; '.join(_seeds(comparison))}",
         methods.task_line(comparison),
+        *terms.alignment_lines(comparison),
         methods.convergence(comparison),
         *methods.not_fitted(comparison),
     ]

@@ -9,8 +9,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hypnos_bench.report import notes, verdicts
+from hypnos_bench.report import notes, terms, verdicts
 from hypnos_bench.report.comparison import Comparison, Row, Value, comparisons, printed
+from hypnos_bench.report.leak import leak_lines
 from hypnos_bench.report.notes import Footnotes, footnotes
 from hypnos_bench.significance import SideFiles
 from hypnos_bench.store.cells import Cell, CellStore
@@ -53,7 +54,9 @@ def terminal_tables(
         When one key carries two results. Tests that need a damaged side file are left out, which the table says.
     """
     sides = SideFiles(store) if isinstance(store, CellStore) else store
-    return "\n\n".join(_terminal(comparison, color, width, sides) for comparison in comparisons(cells))
+    tables = comparisons(cells)
+    parts = [_terminal(comparison, color, width, sides) for comparison in tables]
+    return "\n\n".join([*parts, *(["\n".join(lines)] if (lines := leak_lines(tables)) else [])])
 
 
 def entry(value: Value | None, letter: str, interval: bool) -> Entry:
@@ -83,10 +86,16 @@ def _terminal(comparison: Comparison, color: bool, width: int, sides: SideFiles 
     found = footnotes(comparison)
     main, others = comparison.metrics[0], comparison.metrics[1:]
     columns = [(shots, main) for shots in comparison.shots]
+    seen = terms.has_exposure(comparison)
     lines: list[list[str | Entry]] = [
-        [label(row), *entries(comparison, found, row, columns, interval=True)] for row in comparison.rows
+        [
+            label(row),
+            *entries(comparison, found, row, columns, interval=True),
+            *([terms.exposure(comparison, row)] if seen else []),
+        ]
+        for row in comparison.rows
     ]
-    head = [main, *comparison.shots]
+    head = [main, *comparison.shots, *(["exposure"] if seen else [])]
     blocks = [comparison.title, "", *_grid(head, lines, 1, color, width)]
     if others:
         pairs = [(shots, row) for shots in comparison.shots for row in comparison.rows]
@@ -114,6 +123,7 @@ def _footer(comparison: Comparison, found: Footnotes, color: bool, sides: SideFi
         notes.label_line(comparison),
         notes.shots_line(comparison),
         notes.tested_line(comparison),
+        *terms.lines(comparison),
         notes.excluded_line(comparison),
         notes.dropped_line(comparison),
         notes.duplicates_line(comparison),

@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from hypnos_bench.cohorts.base import LABEL_KINDS, Cohort, CohortCard, CohortOptions
+from hypnos_bench.cohorts.base import Cohort, CohortOptions
 from hypnos_bench.cohorts.registry import COHORTS
-from hypnos_bench.embed import make_encoder
-from hypnos_bench.encoders import demographics
-from hypnos_bench.encoders.base import EncoderCard, EncoderOptions
-from hypnos_bench.errors import UsageError
-from hypnos_bench.heads.registry import HEADS, default_settings, head_kind, is_seeded
-from hypnos_bench.metrics.registry import check_metrics
-from hypnos_bench.spec import CellSpec, HeadSpec, InputSpec, Shots, SplitKind, SplitSpec, TaskSpec
+from hypnos_bench.encoders.base import EncoderCard
+from hypnos_bench.exposure import Exposure, SplitLists
+from hypnos_bench.heads.registry import default_settings, is_seeded
+from hypnos_bench.runner.listed import read_lists_of
+from hypnos_bench.runner.record import PlanRecords
+from hypnos_bench.runner.request import Pooling, RunRequest, check_request
+from hypnos_bench.runner.seen import exposures, untested
+from hypnos_bench.runner.sources import DEMOGRAPHICS, Asked, Source, ask
+from hypnos_bench.spec import CellSpec, HeadSpec, InputSpec, SampleSpec, Shots, SplitSpec, TaskSpec, digest
 from hypnos_bench.store.cells import CellStore
 
 SEEDS_OF_SEEDED_HEADS = 3
 """Fewest seeds of a head that draws random numbers itself, also where the label budget is everybody."""
-
-Inputs = Literal["embedding", "embedding+demographics"]
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a user asked for."""
-
-    task: TaskSpec
-    cohorts: tuple[str, ...]
-    encoders: tuple[str, ...]  # empty: each cohort's own default
-    shots: tuple[Shots, ...]
-    results: Path
-    heads: tuple[str, ...] = ()  # empty: the task's first
-    inputs: tuple[Inputs, ...] = ("embedding", "embedding+demographics")  # the second for whole recordings only
-    pooling: tuple[Literal["mean", "mean-sd"], ...] = ("mean",)
-    seeds: int | None = None  # None: Shots.default_seeds
-    split: SplitKind | None = None  # None: the task's, or the cohort's own default
-    duplicates: Literal["check", "off"] | None = None  # None: the cohort's own default
-    cohort_options: dict[str, CohortOptions] = field(default_factory=dict)
-    encoder_options: EncoderOptions = EncoderOptions()
-    workers: int = 1
-    recompute: bool = False
-    command: str = ""
-
-    @property
-    def chosen_heads(self) -> tuple[str, ...]:
-        """Heads to fit."""
-        return self.heads or self.task.heads[:1]
 
 
 @dataclass(frozen=True)
@@ -61,21 +33,106 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Block:
-    """Cells that share a cohort, an encoder and how its rows are pooled, hence embeddings and units."""
+    """Cells that share an encoder and how its rows are pooled, hence rows.
 
-    cohort: Cohort
-    encoder: EncoderCard
-    pooling: Literal["mean", "mean-sd"]
+    Parameters
+    ----------
+    source : Source
+        What heads learn from, and are tested on.
+    pooling : {"mean", "mean-sd"}
+    cells : tuple of PlannedCell
+    tested : Source, optional
+        What heads are tested on where modalities are masked at test only.
+    """
+
+    source: Source
+    pooling: Pooling
     cells: tuple[PlannedCell, ...]
+    tested: Source | None = None
 
     @property
-    def embedded(self) -> bool:
-        """Whether there is anything to embed."""
-        return self.encoder.id != demographics.CARD.id
+    def encoder(self) -> EncoderCard:
+        """Card of the encoder that heads learn from."""
+        return self.source.card
+
+    @property
+    def name(self) -> str:
+        """What is compared: ``osf [eeg, eog]``, ``osf [eeg, eog at test only]``."""
+        if self.tested is None or self.tested.options.keep is None:
+            return self.source.name
+        return f"{self.source.name} [{', '.join(self.tested.options.keep)} at test only]"
+
+    @property
+    def rows(self) -> list[tuple[Source, Pooling]]:
+        """Rows that it needs."""
+        return [(source, self.pooling) for source in (self.source, self.tested) if source is not None]
+
+    @property
+    def demographics(self) -> tuple[str, ...]:
+        """Covariates that any of its cells needs."""
+        return max((cell.spec.inputs.demographics for cell in self.cells), key=len)
 
     def todo(self) -> list[PlannedCell]:
         """Cells still to be computed."""
         return [cell for cell in self.cells if cell.state != "done"]
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """Cells of one cohort.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    blocks : tuple of Block
+    split : SplitSpec
+    record : str
+        Key of the record of what the encoders have in common.
+    settled : bool
+        Whether that is known. If not, the keys of cells are provisional: those of a run in which no encoder loses
+        anything.
+    exposures : mapping of str to Exposure
+        What each encoder has seen of the cohort, by ``Source.key``.
+    untested : frozenset of str
+        Persons who are left out of test sides.
+    lists : SplitLists, optional
+        Published lists, for a split that is named after them.
+    """
+
+    cohort: Cohort
+    blocks: tuple[Block, ...]
+    split: SplitSpec
+    record: str = ""
+    settled: bool = False
+    exposures: Mapping[str, Exposure] = field(default_factory=dict)
+    untested: frozenset[str] = frozenset()
+    lists: SplitLists | None = None
+
+    @property
+    def cells(self) -> list[PlannedCell]:
+        """Cells of all blocks."""
+        return [cell for block in self.blocks for cell in block.cells]
+
+    @property
+    def rows(self) -> list[tuple[Source, Pooling]]:
+        """Encoders and poolings of the run, each once: the whole ones before those with modalities masked."""
+        found = {(s.key, pooling): (s, pooling) for block in self.blocks for s, pooling in block.rows}
+        return sorted(found.values(), key=lambda entry: entry[0].options.keep is not None)
+
+    def todo(self) -> bool:
+        """Whether anything is still to be computed, or to be found out."""
+        return not self.settled or any(block.todo() for block in self.blocks)
+
+    def settle(self, common: str, request: RunRequest) -> CohortPlan:
+        """The plan with its final keys, looked up in the store."""
+        store = CellStore(request.results)
+
+        def final(cell: PlannedCell) -> PlannedCell:
+            spec = replace(cell.spec, sample=replace(cell.spec.sample, common=common))
+            return PlannedCell(spec, "missing" if request.recompute else _state(store, spec))
+
+        blocks = tuple(replace(block, cells=tuple(map(final, block.cells))) for block in self.blocks)
+        return replace(self, blocks=blocks, settled=True)
 
 
 def open_cohort(cohort_id: str, options: CohortOptions) -> Cohort:
@@ -84,7 +141,7 @@ def open_cohort(cohort_id: str, options: CohortOptions) -> Cohort:
     return cohort
 
 
-def plan(request: RunRequest) -> list[Block]:
+def plan(request: RunRequest) -> list[CohortPlan]:
     """Expand a request into cells and look up which exist. Reads headers and hashes, embeds nothing.
 
     Raises
@@ -92,21 +149,38 @@ def plan(request: RunRequest) -> list[Block]:
     UsageError, DataError
         Unknown ids, a task that a cohort has no labels for, a head of another kind, missing data or weights.
     """
-    _check(request)
-    store = CellStore(request.results)
-    blocks = []
+    check_request(request)
+    lists = read_lists_of(request)
+    plans = []
     for cohort_id in request.cohorts:
         card = COHORTS.load(cohort_id).card
         # Encoders first: missing weights should be told before a long scan or a simulation.
-        encoders = [make_encoder(name, request.encoder_options).card for name in request.encoders or card.encoders]
+        asked = ask(request, request.encoders or card.encoders)
         cohort = open_cohort(cohort_id, request.cohort_options.get(cohort_id, CohortOptions()))
-        known = known_demographics(request.task, cohort)
-        cohort_part = _cohort_part(request.task, cohort)
-        for encoder, pooling, inputs in _columns(request, encoders, known):
-            specs = _specs(request, cohort, cohort_part, encoder, inputs)
-            cells = tuple(PlannedCell(s, "missing" if request.recompute else _state(store, s)) for s in specs)
-            blocks.append(Block(cohort, encoder, pooling, cells))
-    return blocks
+        plans.append(_of_cohort(request, cohort, asked, lists))
+    return plans
+
+
+def _of_cohort(request: RunRequest, cohort: Cohort, asked: Sequence[Asked], lists: SplitLists | None) -> CohortPlan:
+    cohort_part = _cohort_part(request.task, cohort)
+    split = request.split_of(cohort.card)
+    if lists is not None:
+        lists.sides(cohort.card.id)  # refuses a cohort that they do not divide
+        split = replace(split, lists=lists.digest)
+    columns = _columns(request, asked, known_demographics(request.task, cohort))
+    known = exposures(request, cohort, [s for c in columns for s in (c.source, c.tested) if s is not None])
+    out = untested(cohort, known) if request.clean_only else frozenset()
+    sample = SampleSpec(untested=digest(sorted(out)) if out else "")
+    blocks = []
+    for column in columns:
+        specs = _specs(request, cohort_part, split, sample, column)
+        cells = tuple(PlannedCell(spec, "missing") for spec in specs)
+        blocks.append(Block(column.source, column.pooling, cells, column.tested))
+    made = CohortPlan(cohort, tuple(blocks), split, exposures=known, untested=out, lists=lists)
+    embedded = [(source, pooling) for source, pooling in made.rows if source.embedded]
+    made = replace(made, record=PlanRecords.key(request.task, cohort_part, embedded))
+    record = None if request.recompute else PlanRecords(request.results).get(made.record)
+    return made if record is None else made.settle(record.common, request)
 
 
 def known_demographics(task: TaskSpec, cohort: Cohort) -> tuple[str, ...]:
@@ -114,57 +188,42 @@ def known_demographics(task: TaskSpec, cohort: Cohort) -> tuple[str, ...]:
     return tuple(name for name in task.demographics if any(name in r.covariates for r in cohort.recordings))
 
 
-def split_of(request: RunRequest, card: CohortCard) -> SplitSpec:
-    """The split of a run: as asked for, else the task's, else the cohort's own."""
-    kind = request.split or (card.split.kind if request.task.split == "cohort" else request.task.split)
-    return replace(card.split, kind=kind, duplicates=request.duplicates or card.split.duplicates)
+@dataclass(frozen=True)
+class _Column:
+    """An encoder with its inputs."""
+
+    source: Source
+    pooling: Pooling
+    inputs: list[InputSpec]
+    tested: Source | None = None
 
 
-def _columns(
-    request: RunRequest, encoders: Sequence[EncoderCard], known: tuple[str, ...]
-) -> list[tuple[EncoderCard, Literal["mean", "mean-sd"], list[InputSpec]]]:
+def _columns(request: RunRequest, asked: Sequence[Asked], known: tuple[str, ...]) -> list[_Column]:
     """Encoders with their inputs; for whole recordings the demographics-only baseline always stands beside them."""
-    if not request.task.by_person:
-        return [(encoder, "mean", [InputSpec()]) for encoder in encoders]
-    found: list[tuple[EncoderCard, Literal["mean", "mean-sd"], list[InputSpec]]] = []
-    for encoder in encoders:
+    found = []
+    by_person = request.task.by_person
+    for encoder in asked:
         for pooling in request.pooling:
-            inputs = [InputSpec(pooling)] if "embedding" in request.inputs else []
-            if known and "embedding+demographics" in request.inputs:
+            inputs = [InputSpec(pooling)] if "embedding" in request.inputs or not by_person else []
+            if by_person and known and "embedding+demographics" in request.inputs:
                 inputs.append(InputSpec(pooling, known))
             if inputs:
-                found.append((encoder, pooling, inputs))
-    if known:
-        found.append((demographics.CARD, "mean", [InputSpec("mean", known, embedding=False)]))
+                found += _variants(request, encoder, pooling, inputs)
+    if by_person and known:
+        found.append(_Column(DEMOGRAPHICS, "mean", [InputSpec("mean", known, embedding=False)]))
     return found
 
 
-def _check(request: RunRequest) -> None:
-    task = request.task
-    check_metrics(task)
-    for head in request.chosen_heads:
-        HEADS.load(head)
-        if head_kind(head) != task.kind:
-            fitting = ", ".join(name for name in HEADS.ids() if head_kind(name) == task.kind)
-            raise UsageError(
-                f"head {head} answers {head_kind(head)} tasks, {task.id} is one of {task.kind}; use one of {fitting}"
-            )
-    if task.label in ("covariate", "outcome") and not task.columns:
-        raise UsageError(f"task {task.id} asks about columns that you name: add --column NAME, for example {_EXAMPLE}")
-    if not task.by_person and request.pooling != ("mean",):
-        raise UsageError(f"--pooling is for tasks about whole recordings; {task.id} asks about {task.unit}s")
-    if task.by_person and request.split == "epoch":
-        raise UsageError(f"--split epoch divides epochs or windows; a row of {task.id} is a {task.unit}")
-    if task.unit == "person" and request.split == "recording":
-        raise UsageError(f"--split recording ignores persons; {task.id} has one recording of each")
-    for cohort_id in request.cohorts:
-        card = COHORTS.load(cohort_id).card
-        if task.label in LABEL_KINDS and task.label not in card.labels:
-            offered = ", ".join(card.labels)
-            raise UsageError(f"task {task.id} needs {task.label} labels; cohort {card.id} offers {offered}")
-
-
-_EXAMPLE = "--column prevalent_diabetes"
+def _variants(request: RunRequest, encoder: Asked, pooling: Pooling, inputs: list[InputSpec]) -> list[_Column]:
+    """An encoder that sees all modalities, and behind it the same with some masked."""
+    found = [_Column(encoder.whole, pooling, inputs)]
+    for masked in encoder.masked:
+        if "refit" in request.masking:
+            found.append(_Column(masked, pooling, inputs))
+        if "test" in request.masking:
+            kept = masked.options.keep or ()
+            found.append(_Column(encoder.whole, pooling, [replace(i, tested_on=kept) for i in inputs], masked))
+    return found
 
 
 def _cohort_part(task: TaskSpec, cohort: Cohort) -> dict[str, object]:
@@ -173,15 +232,14 @@ def _cohort_part(task: TaskSpec, cohort: Cohort) -> dict[str, object]:
 
 
 def _specs(
-    request: RunRequest, cohort: Cohort, cohort_part: dict[str, object], encoder: EncoderCard, several: list[InputSpec]
+    request: RunRequest, cohort_part: Mapping[str, Any], split: SplitSpec, sample: SampleSpec, column: _Column
 ) -> list[CellSpec]:
-    split = split_of(request, cohort.card)
     return [
         CellSpec(
-            request.task.definition(), cohort_part, encoder.definition(), HeadSpec(head, default_settings(head)),
-            split, shots, seed, inputs,
+            request.task.definition(), cohort_part, column.source.card.definition(),
+            HeadSpec(head, default_settings(head)), split, shots, seed, inputs, sample=sample,
         )
-        for inputs in several
+        for inputs in column.inputs
         for head in request.chosen_heads
         for shots in request.shots
         for seed in range(_n_seeds(request, head, shots))

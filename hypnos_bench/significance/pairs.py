@@ -13,7 +13,7 @@ from hypnos_bench.errors import DataError, IntegrityError
 from hypnos_bench.metrics.catalogue import Metric
 from hypnos_bench.metrics.registry import find_metric
 from hypnos_bench.significance.evidence import Drawn, SideFiles, UntestableError
-from hypnos_bench.spec import TaskSpec
+from hypnos_bench.spec import SplitSpec, TaskSpec
 from hypnos_bench.stats.bootstrap import paired_difference
 from hypnos_bench.stats.family import benjamini_hochberg, bonferroni
 from hypnos_bench.store.cells import Cell
@@ -125,7 +125,7 @@ class _Column:
                     self._lacking[row] = f"side file of cell {cell.key[:12]} ({row}) is damaged"
             if not cells:
                 self._lacking[row] = f"{row} has no finished cell"
-            elif any(cell.spec["split"]["kind"] == "epoch" for cell in cells):
+            elif any(SplitSpec(**cell.spec["split"]).leaky for cell in cells):
                 self._lacking[row] = "units of one person are on both sides of this split"
 
     def tested(self, a: str, b: str) -> list[Tested]:

@@ -138,6 +138,13 @@ class CellStore:
             remove(side_path)
         return path
 
+    def amend(self, cell: Cell, n: Mapping[str, Any]) -> None:
+        """Rewrite the counts of a stored cell, and nothing else of it. Raises ``DataError`` as :meth:`save`."""
+        path = self.path(cell.spec, cell.key)
+        content = {**_read_json(path), "n": _json(n)}
+        content["sha256"] = digest({name: value for name, value in content.items() if name != "sha256"})
+        atomic_write(path, (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
     def side_path(self, cell: Cell) -> Path:
         """Where a cell's side file lies."""
         return self.path(cell.spec, cell.key).with_suffix(".units.safetensors")

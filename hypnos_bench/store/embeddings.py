@@ -14,19 +14,25 @@ from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.encoders.base import Embedding, EncoderCard
 from hypnos_bench.errors import IntegrityError, RecordingError
 from hypnos_bench.spec import digest, plain
-from hypnos_bench.store.atomic import safe_name
+from hypnos_bench.store.atomic import remove, safe_name
+from hypnos_bench.store.lost import read_marker, write_marker
 from hypnos_bench.store.tensorfile import damaged, read_header, read_tensors, write_tensors
 
 EMBEDDING_SCHEMA = 1
 """Version of the embedding file."""
 
-State = Literal["ok", "missing", "stale", "damaged"]
+LOST_SCHEMA = 1
+"""Version of the marker of a lost recording."""
+
+State = Literal["ok", "missing", "stale", "damaged", "lost"]
 
 _DTYPES = ("float16", "float32")
 
 
 class EmbeddingStore:
     """Embedding files under ``root/embeddings/<cohort>/<encoder>-<hash>/<recording>.safetensors``.
+
+    A recording that the encoder refused has ``<recording>.lost.json`` there instead.
 
     Parameters
     ----------
@@ -51,7 +57,7 @@ class EmbeddingStore:
         *,
         simulated: bool = False,
     ) -> Path:
-        """Store an embedding and return its path.
+        """Store an embedding and return its path; a marker that the recording is lost goes.
 
         Parameters
         ----------
@@ -88,13 +94,20 @@ class EmbeddingStore:
         }
         path = self.path(card, recording.cohort, recording.id)
         write_tensors(path, embedding.arrays, header)
+        remove(self.lost_path(card, recording.cohort, recording.id))
         return path
 
     def state(self, card: EncoderCard, recording: Recording, source_fingerprint: str) -> State:
         """Say whether a usable file is there, from its header alone: cheap enough to plan thousands.
 
         ``stale``: made from other signals or by another definition. ``damaged``: truncated, altered or foreign.
+        ``lost``: none of use is there, since this definition of the encoder refused these signals.
         """
+        found = self._state_of_file(card, recording, source_fingerprint)
+        refused = found != "ok" and self.lost_reason(card, recording, source_fingerprint) is not None
+        return "lost" if refused else found
+
+    def _state_of_file(self, card: EncoderCard, recording: Recording, source_fingerprint: str) -> State:
         path = self.path(card, recording.cohort, recording.id)
         if not path.exists():
             return "missing"
@@ -103,6 +116,20 @@ class EmbeddingStore:
         except IntegrityError:
             return "damaged"
         return "stale" if mismatch(header, card, recording, source_fingerprint) else "ok"
+
+    def lost_path(self, card: EncoderCard, cohort: str, recording: str) -> Path:
+        """Where the marker lies that an encoder refused a recording."""
+        return self.path(card, cohort, recording).with_suffix(".lost.json")
+
+    def mark_lost(self, card: EncoderCard, recording: Recording, source_fingerprint: str, reason: str) -> None:
+        """Leave a marker that the encoder refused these signals, and why. Raises ``DataError`` as `save`."""
+        path = self.lost_path(card, recording.cohort, recording.id)
+        write_marker(path, _lost_facts(card, recording, source_fingerprint), reason)
+
+    def lost_reason(self, card: EncoderCard, recording: Recording, source_fingerprint: str) -> str | None:
+        """Why this release's encoder refused these signals, or ``None``; a damaged marker counts as none."""
+        path = self.lost_path(card, recording.cohort, recording.id)
+        return read_marker(path, _lost_facts(card, recording, source_fingerprint))
 
     def load(self, card: EncoderCard, recording: Recording, source_fingerprint: str) -> Embedding:
         """Read an embedding, verified against its hashes, the encoder and the signals it must come from.
@@ -163,6 +190,18 @@ def embedding_problem(embedding: Embedding, card: EncoderCard) -> str | None:
         if bad.size:
             return f"NaN or infinity in {name!r}, first in row {bad[0]} ({bad.size} of {len(array)} rows)"
     return None
+
+
+def _lost_facts(card: EncoderCard, recording: Recording, source_fingerprint: str) -> dict[str, Any]:
+    """What a refusal rests on. The release too: the next one may read what this one does not."""
+    return {
+        "schema": LOST_SCHEMA,
+        "cohort": recording.cohort,
+        "recording": recording.id,
+        "source": source_fingerprint,
+        "encoder": plain(card.definition()),
+        "version": __version__,
+    }
 
 
 def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, Any]]:

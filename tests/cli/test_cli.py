@@ -120,7 +120,7 @@ def test_roots_follow_the_same_order(tmp_path, capsys, monkeypatch):
     [
         ('shot = "1%"', "Did you mean 'shots'"),
         ("workers = 0", "workers"),
-        ('modalities = "some"', "modalities"),
+        ('precision = "some"', "precision"),
         ("roots = 3", "[roots]"),
         ("results = ", "not a readable TOML"),
     ],

@@ -134,7 +134,7 @@ def test_settings_of_a_user_count(nights, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["task", "staging"], "'task' is not 'cohort'"),
+        (["task", "staging"], "'task' is not one of 'cohort', 'encoder'"),
         (["cohort", "mross", "--root", "."], "mros"),
         (["cohort", "mros"], "needs --root"),
         (["cohort", "mros", "--root", ".", "--workers", "0"], "--workers"),

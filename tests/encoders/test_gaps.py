@@ -79,7 +79,9 @@ def bundle(untrained_cache):
 
 
 def encoder(bundle, modalities="each"):
-    return HypnosEncoder(EncoderOptions(weights=str(bundle), device="cpu", modalities=modalities))
+    return HypnosEncoder(
+        EncoderOptions(weights={"hypnos": str(bundle)}, device="cpu", per_modality=modalities == "each")
+    )
 
 
 def with_gap(signals, first_s, stop_s, channels=None):

@@ -45,7 +45,7 @@ def recording(edf):
 
 
 def options(bundle, **more):
-    return EncoderOptions(weights=str(bundle), device="cpu", **more)
+    return EncoderOptions(weights={"hypnos": str(bundle)}, device="cpu", **more)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def options(bundle, **more):
 )
 def test_it_gives_what_the_core_gives(bundle, edf, recording, ours, theirs):
     expected = embed_edf(edf, bundle, **theirs)
-    each = HypnosEncoder(options(bundle, modalities="each", **ours)).encode(recording)
+    each = HypnosEncoder(options(bundle, per_modality=True, **ours)).encode(recording)
     assert list(each.arrays) == list(expected) == ["eeg_c3", "eog_e1", "ecg", "resp_thx"]
     for name, frames in expected.items():
         np.testing.assert_array_equal(each.arrays[name], frames)
@@ -79,7 +79,7 @@ def test_provenance_of_channels(bundle, recording):
 
 def test_an_unusable_channel_is_skipped_with_its_reason(bundle, psg, memory_recording):
     signals = psg(1)
-    whole = HypnosEncoder(options(bundle, modalities="each"))
+    whole = HypnosEncoder(options(bundle, per_modality=True))
     signals["ECG"] = (256.0, "uV", np.full(30 * 256, 3.0))
     signals["C4"] = (256.0, "uV", np.full(30 * 256, np.nan))
     out = whole.encode(memory_recording(signals, 30))
@@ -143,16 +143,16 @@ def test_trained_weights_carry_no_mark(bundle, tmp_path):
 
 
 def test_every_option_that_changes_numbers_changes_the_definition(bundle):
-    variants = [{}, {"chunk_tokens": 20}, {"chunk_tokens": 30}, {"modalities": "each"}, {"zero_phase": True}]
+    variants = [{}, {"chunk_tokens": 20}, {"chunk_tokens": 30}, {"per_modality": True}, {"zero_phase": True}]
     variants.append({"precision": "bf16"})
     cards = [HypnosEncoder(options(bundle, **v)).card for v in variants]
     assert len({digest(card.definition()) for card in cards}) == len(variants)
-    same = HypnosEncoder(EncoderOptions(weights=str(bundle.parent / "." / bundle.name), device="auto")).card
+    same = HypnosEncoder(EncoderOptions(weights={"hypnos": str(bundle.parent / "." / bundle.name)}, device="auto")).card
     assert same.definition() == cards[0].definition()  # neither device nor place
 
 
 def test_missing_weights_end_with_one_line_and_no_fallback(tmp_path, recording):
-    encoder = HypnosEncoder(EncoderOptions(weights=str(tmp_path / "none.safetensors")))
+    encoder = HypnosEncoder(EncoderOptions(weights={"hypnos": str(tmp_path / "none.safetensors")}))
     for call in (lambda: encoder.card, lambda: encoder.encode(recording)):
         with pytest.raises(DataError) as error:
             call()
@@ -262,7 +262,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved(bundle, psg, memory_reco
 
 
 def test_recordings_encoded_together_get_what_each_gets_alone_or_their_reason(bundle, psg, memory_recording):
-    encoder = HypnosEncoder(options(bundle, modalities="each"))
+    encoder = HypnosEncoder(options(bundle, per_modality=True))
     whole, short = (memory_recording(psg(epochs, seed=epochs), 30 * epochs, f"r{epochs}") for epochs in (2, 1))
     lost = dataclasses.replace(encoder.prepare(short), recording="lost", arrays={"ecg": np.full(9, np.nan, np.float32)})
     found = encoder.encode_prepared([encoder.prepare(whole), lost, encoder.prepare(short)])
@@ -286,7 +286,7 @@ def test_preparing_builds_no_model(bundle, recording, monkeypatch):
 
 
 def test_bf16_is_another_tier_with_nearly_the_same_rows(bundle, recording):
-    full, short = (HypnosEncoder(options(bundle, precision=p, modalities="each")) for p in ("float32", "bf16"))
+    full, short = (HypnosEncoder(options(bundle, precision=p, per_modality=True)) for p in ("float32", "bf16"))
     assert [encoder.card.settings["precision"] for encoder in (full, short)] == ["float32", "bf16"]
     assert [encoder.card.marks for encoder in (full, short)] == [("untrained",), ("untrained", "bf16")]
     a, b = (encoder.encode(recording).arrays for encoder in (full, short))
@@ -299,7 +299,7 @@ def test_bf16_is_another_tier_with_nearly_the_same_rows(bundle, recording):
 
 def test_an_unknown_precision_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(UsageError, match="precision 'fp8' is unknown; use float32 or bf16"):
-        HypnosEncoder(EncoderOptions(weights=str(tmp_path / "none"), precision="fp8"))
+        HypnosEncoder(EncoderOptions(weights={"hypnos": str(tmp_path / "none")}, precision="fp8"))
 
 
 def test_channels_too_slow_for_their_band_are_skipped_with_the_reason(bundle, tmp_path):

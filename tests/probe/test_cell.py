@@ -8,10 +8,10 @@ import pytest
 from hypnos_bench.cohorts.base import CohortCard
 from hypnos_bench.encoders.base import EncoderCard
 from hypnos_bench.errors import IntegrityError
+from hypnos_bench.exposure import Exposure
 from hypnos_bench.heads.registry import default_settings
 from hypnos_bench.heads.rows import ArrayRows
-from hypnos_bench.probe import Probe, ProbeData, Targets, run_cell
-from hypnos_bench.probe import cell as cell_module
+from hypnos_bench.probe import Probe, ProbeData, Targets, division, run_cell
 from hypnos_bench.probe.cell import _families
 from hypnos_bench.probe.design import design
 from hypnos_bench.probe.parallel import run_cells
@@ -58,7 +58,6 @@ def test_leaky_splits_are_marked_and_score_higher():
         cell, side = run_cell(spec(split), probe(), data())
         assert cell.status == "ok", cell.message
         assert ("leaky" in cell.n["marks"]) == (split != "cv5")
-        assert "pre-trained on this cohort" in cell.n["marks"]
         assert cell.n["persons_test"] == 10
         assert cell.n["recordings_test"] == len(side.recordings) == 20
         assert cell.n["units_test"] == 600
@@ -76,7 +75,7 @@ def test_leaky_splits_go_with_everybody_only():
 
 def test_a_split_that_leaks_by_a_bug_is_no_number(monkeypatch):
     broken = [Fold(train=("p0", "p1", "p2"), test=("p2", "p3"))]
-    monkeypatch.setattr(cell_module, "folds", lambda *_: broken)
+    monkeypatch.setattr(division, "folds", lambda *_: broken)
     with pytest.raises(IntegrityError, match="p2"):
         run_cell(spec(), probe(), data())
 
@@ -106,6 +105,44 @@ def test_demographics_are_filled_from_training_rows_alone():
     np.testing.assert_array_equal(both, [[4, 5, 70, 1], [6, 7, 50, 0.5]])
     alone, _, _ = design(rows, InputSpec(demographics=("age", "sex"), embedding=False), train, test)
     assert alone.shape == (2, 2)
+
+
+def test_rows_masked_at_test_only_are_never_learned_from():
+    plain = data(4, 1, 2)
+    other = np.full((8, 8), 7.0, np.float32)
+    rows = replace(plain, tested=ArrayRows(other), picked=np.arange(8), tested_picked=np.arange(8))
+    train, test = np.arange(4), np.arange(4, 8)
+    for inputs, beside in ((InputSpec(), 0), (InputSpec(demographics=("age",)), 1)):
+        seen = replace(rows, demographics=np.zeros((8, 1))) if beside else rows
+        left, right, _ = design(seen, inputs, train, test)
+        found = [np.empty((4, 8 + beside), np.float32) for _ in range(2)]
+        left.read_into(0, found[0])
+        right.read_into(0, found[1])
+        assert not (found[0][:, :8] == 7).any()
+        assert (found[1][:, :8] == 7).all()
+
+
+def test_an_exposed_encoder_is_told_with_its_test_persons():
+    exposure = Exposure("enc", "toyset", {"p1": ("pretrain",), "p77": ("pretrain",)}, True, True, ("list",))
+    cell, _ = run_cell(spec(), replace(probe(), exposure=exposure), data())
+    block = cell.n["exposure"]
+    assert (block["status"], block["persons"], block["persons_test"]) == ("person seen", 1, 10)
+    assert "pre-trained on this cohort" in cell.n["marks"]
+    failed, _ = run_cell(spec(shots=Shots.parse("30p")), replace(probe(), exposure=exposure), data())
+    assert (failed.status, failed.n["exposure"]["status"]) == ("failed", "cohort seen")
+
+
+@pytest.mark.parametrize("split", ["cv5", "recording", "epoch"])
+def test_untested_persons_teach_as_before(split):
+    whole, _ = run_cell(spec(split), probe(), data())
+    part, side = run_cell(spec(split), replace(probe(), untested=frozenset({"p3", "p4", "p99"})), data())
+    assert set(side.persons) == {f"p{i}" for i in range(10)} - {"p3", "p4"}
+    assert part.n["untested"] == {"persons": 2, "who": ["p3", "p4"], "recordings": 4, "units": 120}
+    assert [fold["units_train"] for fold in part.n["folds"]] == [fold["units_train"] for fold in whole.n["folds"]]
+    assert part.provenance["split_hash"] == whole.provenance["split_hash"]
+    nobody, side = run_cell(spec(split), replace(probe(), untested=frozenset(f"p{i}" for i in range(10))), data())
+    assert (nobody.status, side) == ("failed", None)
+    assert "leaves nobody to test" in nobody.message
 
 
 def test_cells_in_processes_are_those_of_one_process():

@@ -68,6 +68,6 @@ def test_rows_of_recordings_and_their_features(tmp_path):
     picked.read_into(0, found)
     np.testing.assert_array_equal(found[:, 0], [0, 3, 200])
     np.testing.assert_array_equal(data.recording_of_row, [0, 0, 1, 1, 1, 2])
-    data.close()
+    data.rows.close()
     with pytest.raises(ValueError, match="closed"):
         data.features(index).read_into(0, found)

@@ -166,10 +166,20 @@ def test_a_changed_score_is_caught(store, cell, side):
         store.load(path)
 
 
+def test_amended_counts_are_sealed_and_nothing_else_changes(store, cell, side):
+    path = store.save(cell, side)
+    before = json.loads(path.read_text())
+    store.amend(store.load(path), {**cell.n, "exposure": {"status": "clean"}})
+    after = json.loads(path.read_text())
+    assert {name for name in after if after[name] != before[name]} == {"n", "sha256"}
+    assert store.load(path).n["exposure"] == {"status": "clean"}
+    assert store.load_side(path).recordings == side.recordings
+
+
 def test_another_schema_is_named(store, cell, side):
     path = store.save(cell, side)
     rewrite(path, lambda c: c.update(schema=99))
-    with pytest.raises(IntegrityError, match="cell schema 99, this version reads 2"):
+    with pytest.raises(IntegrityError, match="cell schema 99, this version reads 3"):
         store.load(path)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hypnos_bench.cohorts.base import CANONICAL_CHANNELS, Recording, n_epochs
 from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions
 from hypnos_bench.encoders.channels import nothing_usable, read_usable
-from hypnos_bench.encoders.features import breathing, cardiac, spectral
+from hypnos_bench.encoders.features import breathing, cardiac, effort, rhythm, spectral, waves
 from hypnos_bench.encoders.features.epochs import Floats, gappy_epochs, microvolts
 from hypnos_bench.errors import RecordingError
 from hypnos_bench.signals.base import UNCALIBRATED, Signal
@@ -28,15 +28,29 @@ class Block:
     min_rate_hz: float
     compute: Callable[..., Floats]  # (values of each channel, rate_hz, n_epochs) -> (n_epochs, len(columns))
     amplitudes: tuple[str, ...] = ()  # columns that mean nothing without calibration; the others have no unit
+    optional: tuple[str, ...] = ()  # columns that an epoch may lack and be whole: nothing was there to be measured
+
+    @property
+    def required(self) -> list[int]:
+        """Columns that make an epoch present."""
+        return [k for k, name in enumerate(self.columns) if name not in self.optional]
 
 
 BLOCKS = (
     *(
         Block(
+            *(channel, (channel,), waves.EEG_NAMES, spectral.MIN_RATE_HZ, waves.eeg_features),
+            amplitudes=waves.EEG_AMPLITUDES,
+            optional=waves.EEG_OPTIONAL,
+        )
+        for channel in ("C3", "C4")
+    ),
+    *(
+        Block(
             *(channel, (channel,), spectral.SPECTRAL_NAMES, spectral.MIN_RATE_HZ, spectral.spectral_features),
             amplitudes=spectral.SPECTRAL_AMPLITUDES,
         )
-        for channel in ("C3", "C4", "E1", "E2")
+        for channel in ("E1", "E2")
     ),
     Block(
         *("EOG", ("E1", "E2"), spectral.EOG_NAMES, spectral.MIN_RATE_HZ, spectral.eog_features),
@@ -46,12 +60,12 @@ BLOCKS = (
         *("Chin", ("Chin",), spectral.TONE_NAMES, spectral.MIN_RATE_HZ, spectral.tone_features),
         amplitudes=spectral.TONE_NAMES,
     ),
-    Block("ECG", ("ECG",), cardiac.CARDIAC_NAMES, cardiac.MIN_RATE_HZ, cardiac.cardiac_features),
+    Block("ECG", ("ECG",), rhythm.ECG_NAMES, cardiac.MIN_RATE_HZ, rhythm.ecg_features),
     *(
-        Block(channel, (channel,), breathing.BREATHING_NAMES, breathing.MIN_RATE_HZ, breathing.breathing_features)
+        Block(channel, (channel,), effort.BELT_NAMES, breathing.MIN_RATE_HZ, effort.belt_features)
         for channel in ("ABD", "THX")
     ),
-    Block("Effort", ("ABD", "THX"), breathing.EFFORT_NAMES, breathing.MIN_RATE_HZ, breathing.effort_features),
+    Block("Effort", ("ABD", "THX"), effort.BELTS_NAMES, breathing.MIN_RATE_HZ, effort.belts_features),
 )
 
 _BASE_NAMES = tuple(f"{block.name}.{column}" for block in BLOCKS for column in block.columns)
@@ -70,7 +84,7 @@ _VOLTAGES = ("C3", "C4", "E1", "E2", "Chin")
 
 
 class FeaturesEncoder:
-    """Spectral, cardiac and breathing features per 30-s epoch; needs no weights.
+    """Spectra, spindles, slow waves, heart rhythm and breathing per 30-s epoch; needs no weights.
 
     Every feature comes three times: raw, as a robust z-score over its recording (median and
     interquartile range: takes out the person and the gain), and that z-score smoothed over 7.5 min
@@ -84,17 +98,19 @@ class FeaturesEncoder:
         self._card = EncoderCard(
             id="features",
             title=self.title,
-            version="2",  # 2: gaps; channels without calibration
+            version="3",  # 2: gaps; channels without calibration. 3: spindles, slow waves, rhythm, respiratory events
             step_s=EPOCH_S,
             window_s=None,
             causal=False,
             lag_rows=0,
             channels=CANONICAL_CHANNELS,
             missing="a missing channel gives zeros and 0 in its presence column; in single epochs where a feature is "
-            "undefined (flat, gaps, too few beats) it takes the recording's median and presence is 0; an epoch in "
-            "which no channel was recorded is NaN; amplitudes of a channel without calibration count as undefined",
+            "undefined (flat, gaps, too few beats) it takes the recording's median and presence is 0; so does the size "
+            "of spindles where there are none, with presence as it is; an epoch in which no channel was recorded is "
+            "NaN; amplitudes of a channel without calibration count as undefined",
             settings={"context_epochs": CONTEXT_EPOCHS, "normalisation": "raw+robust-z+context", "bands": "0.5-30 Hz"},
             licence="MIT",
+            dim=len(FEATURE_NAMES),
             note="Non-causal: the z-scores and their context use the whole recording.",
         )
 
@@ -131,9 +147,10 @@ class FeaturesEncoder:
                 raw.append(np.zeros((n, len(block.columns))))
                 present.append(np.zeros(n))
             else:
-                present.append(np.asarray(np.isfinite(values).all(axis=1), dtype=np.float64))
+                defined = np.isfinite(values[:, block.required])
+                present.append(np.asarray(defined.all(axis=1), dtype=np.float64))
                 raw.append(values)
-                usable = usable or _defined_somewhere(values)
+                usable = usable or _somewhere_whole(defined)
         if not usable:
             raise nothing_usable(recording, skipped)
         presence = np.stack(present, axis=1)
@@ -181,9 +198,8 @@ def _compute(block: Block, signals: Mapping[str, Signal], n: int) -> Floats | No
     return result if np.isfinite(result).any() else None
 
 
-def _defined_somewhere(values: Floats) -> bool:
+def _somewhere_whole(defined: NDArray[np.bool_]) -> bool:
     """Whether in some epoch all columns are defined that are defined at all."""
-    defined = np.isfinite(values)
     return bool(defined[:, defined.any(axis=0)].all(axis=1).any())
 
 

@@ -32,7 +32,7 @@ def breaths(values: Floats, rate_hz: float) -> tuple[Floats, Floats, Floats]:
     middles_s, lengths_s, depths : ndarray, shape (n_breaths,)
         Depth is peak to trough in the belt's unit.
     """
-    band, rate = _band(values, rate_hz)
+    band, rate = band_pass(values, rate_hz)
     rises = np.flatnonzero((band[:-1] < 0) & (band[1:] >= 0))
     if len(rises) < 2:
         return np.empty(0), np.empty(0), np.empty(0)
@@ -90,7 +90,7 @@ def effort_features(abdomen: Floats, thorax: Floats, rate_hz: float, n_epochs: i
     out = np.full((n_epochs, len(EFFORT_NAMES)), np.nan)
     n = min(len(abdomen), len(thorax))
     gappy = gappy_epochs(~np.isfinite(abdomen[:n] + thorax[:n]), rate_hz, n_epochs)
-    pair = [_band(belt[:n], rate_hz) for belt in (abdomen, thorax)]
+    pair = [band_pass(belt[:n], rate_hz) for belt in (abdomen, thorax)]
     a, b = (epoch_frames(band, rate, n_epochs).astype(np.float64) for band, rate in pair)
     if len(a) == 0:
         return out
@@ -111,7 +111,8 @@ def _gappy_minutes(gaps: NDArray[np.bool_], rate_hz: float, n_epochs: int) -> ND
     return np.asarray(missing[stop] - missing[first] > MAX_BRIDGED * (stop - first))
 
 
-def _band(values: Floats, rate_hz: float) -> tuple[Floats, float]:
+def band_pass(values: Floats, rate_hz: float) -> tuple[Floats, float]:
+    """Belt between 0.1 and 0.8 Hz at 8 Hz or a little more, gaps bridged, and that rate; zeros when below 4 s."""
     from scipy.signal import butter, sosfiltfilt
 
     belt, rate = decimate(fill_gaps(values)[0], rate_hz, _RATE_FLOOR_HZ)

@@ -74,16 +74,32 @@ def cardiac_features(values: Floats, rate_hz: float, n_epochs: int) -> Floats:
     ndarray, shape (n_epochs, len(CARDIAC_NAMES))
         NaN with fewer than 5 RR intervals between 0.25 and 3 s.
     """
-    out = np.full((n_epochs, len(CARDIAC_NAMES)), np.nan)
+    return interval_features(*rr_intervals(values, rate_hz), n_epochs)
+
+
+def rr_intervals(values: Floats, rate_hz: float) -> tuple[Floats, Floats]:
+    """Find the beats of an ECG.
+
+    Returns
+    -------
+    ends_s, intervals_s : ndarray, each of shape (n_beats - 1,)
+        Time of each beat but the first, and the time since the beat before: NaN across a gap, in which beats may have
+        been lost, and where it is no possible interval (0.25 to 3 s).
+    """
     times = r_peaks(values, rate_hz)
     intervals, ends = np.diff(times), times[1:]
-    # A beat may have been lost in a gap: what spans one is no interval.
     missing = np.concatenate([[0], np.cumsum(~np.isfinite(values))])
     at = np.minimum(np.rint(times * rate_hz).astype(np.int64), len(values))
-    intervals = np.where(np.diff(missing[at]) > 0, np.nan, intervals)
-    for epoch, beats in enumerate(events_per_epoch(ends, n_epochs)):
-        rr = intervals[beats]
-        valid = (rr >= _RR_LIMITS_S[0]) & (rr <= _RR_LIMITS_S[1])
+    possible = (np.diff(missing[at]) == 0) & (intervals >= _RR_LIMITS_S[0]) & (intervals <= _RR_LIMITS_S[1])
+    return ends, np.where(possible, intervals, np.nan)
+
+
+def interval_features(ends_s: Floats, intervals_s: Floats, n_epochs: int) -> Floats:
+    """As `cardiac_features`, from :func:`rr_intervals`."""
+    out = np.full((n_epochs, len(CARDIAC_NAMES)), np.nan)
+    for epoch, beats in enumerate(events_per_epoch(ends_s, n_epochs)):
+        rr = intervals_s[beats]
+        valid = np.isfinite(rr)
         differences = np.diff(rr)[valid[1:] & valid[:-1]]
         kept = rr[valid]
         if len(kept) < _MIN_INTERVALS or len(differences) < _MIN_INTERVALS - 1:

@@ -7,7 +7,7 @@ spectral moments, so that no time-domain filter is needed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ TONE_NAMES = ("log_rms", "log_low", "log_high")
 _TINY = 1e-12
 
 
+class Ready(NamedTuple):
+    """A channel without gaps, its rate, and which whole epochs had too many; shapes (n_samples,) and (k,)."""
+
+    values: Floats
+    rate_hz: float
+    gappy: NDArray[np.bool_]
+
+
 def spectral_features(values_uv: Floats, rate_hz: float, n_epochs: int) -> Floats:
     """Spectral features of one EEG or EOG channel.
 
@@ -59,10 +67,19 @@ def spectral_features(values_uv: Floats, rate_hz: float, n_epochs: int) -> Float
     ndarray, shape (n_epochs, len(SPECTRAL_NAMES))
         NaN in epochs that are flat, gappy, or beyond the end of the channel.
     """
+    return features_of(ready(values_uv, rate_hz, n_epochs), n_epochs)
+
+
+def ready(values: Floats, rate_hz: float, n_epochs: int) -> Ready:
+    """Bridge gaps and lower the rate to 100 Hz or a little more."""
+    filled, gaps = fill_gaps(values)
+    return Ready(*decimate(filled, rate_hz, 100.0), gappy_epochs(gaps, rate_hz, n_epochs))
+
+
+def features_of(channel: Ready, n_epochs: int) -> Floats:
+    """As `spectral_features`, of a channel made ready."""
+    values, rate, gappy = channel
     out = np.full((n_epochs, len(SPECTRAL_NAMES)), np.nan)
-    filled, gaps = fill_gaps(values_uv)
-    gappy = gappy_epochs(gaps, rate_hz, n_epochs)
-    values, rate = decimate(filled, rate_hz, 100.0)
     frames = epoch_frames(values, rate, n_epochs)
     if len(frames) == 0:
         return out

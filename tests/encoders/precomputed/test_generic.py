@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from hypnos_bench.encoders.base import EncoderOptions
-from hypnos_bench.encoders.precomputed import PrecomputedEncoder, row_times
+from hypnos_bench.encoders.precomputed import PrecomputedEncoder
+from hypnos_bench.encoders.precomputed.times import coverage, row_times
 from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.signals.arrays import read_arrays
 from hypnos_bench.spec import digest
@@ -50,16 +53,60 @@ def as_npy(folder, X, **times):
     (folder / "card.json").write_text(json.dumps(times))
 
 
-@pytest.mark.parametrize("write", [as_npz, as_compressed, as_safetensors, as_metadata, as_npy])
+def as_npy_with_sidecar(folder, X, **times):
+    np.save(folder / "r1.npy", X)
+    (folder / "card.json").write_text('{"start_s": 1, "step_s": 1}')
+    (folder / "r1.json").write_text(json.dumps({"recording": "r1", **times}))
+
+
+def as_hdf5(folder, **arrays):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "r1.h5", "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+def as_hdf5_attributes(folder, X, **times):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "r1.hdf5", "w") as file:
+        file.create_dataset("X", data=X, compression="gzip", chunks=(7, 2))
+        file.attrs.update(times)
+
+
+def as_parquet(folder, X, **times):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])])
+    starts = {name: value for name, value in times.items() if name == "epoch_start_s"}
+    frame.assign(**starts).to_parquet(folder / "r1.parquet", index=False, row_group_size=8)
+    (folder / "r1.json").write_text(json.dumps({name: v for name, v in times.items() if name not in starts}))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        as_npz,
+        as_compressed,
+        as_safetensors,
+        as_metadata,
+        as_npy,
+        as_npy_with_sidecar,
+        as_hdf5,
+        as_hdf5_attributes,
+        as_parquet,
+    ],
+)
 def test_every_format_with_start_and_step(tmp_path, encode, write):
     write(tmp_path, X=X, start_s=60.0, step_s=2.0)
-    out = encode()
+    out = encode(seconds=101.0)
+    name = next(p.name for p in tmp_path.glob("r1.*") if p.suffix != ".json")
+    assert out.channels == {"X": f"rows of {name} (covers 60 to 100 s of 101 s)"}
     np.testing.assert_array_equal(out.arrays["X"], X)
     assert out.arrays["X"].dtype == np.float32
     assert (out.start_s, out.step_s) == (60.0, 2.0)
 
 
-@pytest.mark.parametrize("write", [as_npz, as_safetensors])
+@pytest.mark.parametrize("write", [as_npz, as_safetensors, as_hdf5, as_parquet])
 def test_row_starts(tmp_path, encode, write):
     write(tmp_path, X=X[:19], epoch_start_s=STARTS[1:])
     out = encode()
@@ -88,7 +135,7 @@ def test_fortran_order(tmp_path, encode):
     [
         ({"X": X}, "says not when its rows are; add an array epoch_start_s, or the numbers start_s and step_s"),
         ({"X": X, "start_s": 0.0}, "says not when its rows are"),
-        ({"X": X, "epoch_start_s": STARTS[:-1]}, r"epoch_start_s has shape \(19,\), X has 20 rows"),
+        ({"X": X, "epoch_start_s": STARTS[:-1]}, r"epoch_start_s is float64 of shape \(19,\), there are 20 rows"),
         ({"X": X, "epoch_start_s": STARTS[::-1]}, "impossible times: start 570 s, step -30 s"),
         ({"X": X[:3], "epoch_start_s": [0.0, 30.0, 90.0]}, "not even: row 2 starts 60 s after the one before"),
         ({"X": X[:3], "epoch_start_s": [0.0, np.nan, 60.0]}, "not even"),
@@ -117,10 +164,91 @@ def test_what_is_wrong_is_said_in_one_line_with_the_file(tmp_path, encode, array
     assert "\n" not in error.value.reason
 
 
-def test_a_missing_last_row_or_a_partial_one_is_fine(tmp_path, encode):
+def test_rows_may_end_within_a_step_of_the_recording_and_no_further(tmp_path, encode):
     as_npz(tmp_path, X=X, start_s=0.0, step_s=30.0)
-    assert len(encode(seconds=589.5).arrays["X"]) == 20  # models that pad the last epoch
-    assert len(encode(seconds=3600).arrays["X"]) == 20
+    assert encode(seconds=600.0).channels == {"X": "rows of r1.npz"}
+    assert len(encode(seconds=570.5).arrays["X"]) == 20  # models that pad the last epoch
+    with pytest.raises(RecordingError, match="end at 600 s, the recording at 570 s"):
+        encode(seconds=570.0)
+    assert encode(seconds=630.0).channels == {"X": "rows of r1.npz (covers 0 to 600 s of 630 s)"}
+    with pytest.raises(RecordingError, match='end at 600 s, the recording at 631 s: 31 s are not covered.*"partial"'):
+        encode(seconds=631.0)
+    (tmp_path / "card.json").write_text('{"partial": true}')
+    assert encode(seconds=3600).channels == {"X": "rows of r1.npz (covers 0 to 600 s of 3600 s)"}
+    (tmp_path / "r1.json").write_text('{"partial": false}')
+    with pytest.raises(RecordingError, match="3000 s are not covered"):
+        encode(seconds=3600)
+
+
+@given(
+    n=st.integers(1, 500), step=st.sampled_from([1.0, 2.5, 30.0, 300.0]), rest=st.floats(0, 2), start=st.integers(0, 9)
+)
+def test_coverage_accepts_what_lies_within_and_refuses_the_rest(n, step, rest, start):
+    end = start + n * step
+    long_s = end + rest * step
+    if long_s - end > step + 1e-6:
+        with pytest.raises(ValueError, match="not covered"):
+            coverage(start, step, n, long_s, short_s=step, partial=False)
+    else:
+        words = coverage(start, step, n, long_s, short_s=step, partial=False)
+        assert bool(words) == (start > 0 or long_s - end > 1e-6)
+    if end - rest * step > 0:
+        short_s = end - rest * step
+        if end - step >= short_s - 1e-6:
+            with pytest.raises(ValueError, match="check step_s"):
+                coverage(start, step, n, short_s, short_s=step, partial=True)
+        else:
+            coverage(start, step, n, short_s, short_s=step, partial=True)
+
+
+def test_rows_without_signal_only_where_the_card_says_so(tmp_path, encode):
+    x = X.copy()
+    x[3] = np.nan
+    as_npz(tmp_path, X=x, start_s=0.0, step_s=30.0)
+    with pytest.raises(RecordingError, match='first in row 3 .1 of 20 rows.; rows .* need "nan_rows": "no-signal"'):
+        encode()
+    (tmp_path / "card.json").write_text('{"nan_rows": "no-signal"}')
+    np.testing.assert_array_equal(encode().arrays["X"], x)
+    x[5, 1] = np.nan
+    as_npz(tmp_path, X=x, start_s=0.0, step_s=30.0)
+    with pytest.raises(RecordingError, match="first in row 5"):
+        encode()
+    as_npz(tmp_path, X=np.full_like(x, np.nan), start_s=0.0, step_s=30.0)
+    with pytest.raises(RecordingError, match="NaN only"):
+        encode()
+
+
+def test_named_arrays_become_modalities(tmp_path, encode):
+    as_npz(tmp_path, EEG=X, ECG=X + 1, start_s=0.0, step_s=30.0)
+    (tmp_path / "card.json").write_text('{"arrays": ["EEG", "ECG"]}')
+    out = encode()
+    assert list(out.arrays) == ["EEG", "ECG"]
+    np.testing.assert_array_equal(out.arrays["ECG"], X + 1)
+    as_npz(tmp_path, EEG=X, ECG=X[:3], start_s=0.0, step_s=30.0)
+    with pytest.raises(RecordingError, match="differ in shape"):
+        encode()
+
+
+def test_a_stated_width_is_held(tmp_path, encode):
+    as_npz(tmp_path, X=X, start_s=0.0, step_s=30.0)
+    (tmp_path / "card.json").write_text('{"dim": 5}')
+    assert encode().arrays["X"].shape == (20, 5)
+    (tmp_path / "card.json").write_text('{"dim": 6}')
+    with pytest.raises(RecordingError, match="has 5 columns, card.json says dim 6"):
+        encode()
+
+
+def test_a_sidecar_tells_what_was_missing(tmp_path, encode):
+    as_npz(tmp_path, X=X, start_s=0.0, step_s=30.0)
+    (tmp_path / "r1.json").write_text(
+        '{"zero_filled": ["SN"], "skipped": {"O1": "flat"}, "channels": {"EEG": "C3-M2"}}'
+    )
+    out = encode()
+    assert out.channels == {"EEG": "C3-M2", "X": "rows of r1.npz"}
+    assert out.skipped == {"SN": "zeros when the embeddings were made", "O1": "flat"}
+    (tmp_path / "r1.json").write_text('{"steps": 3}')
+    with pytest.raises(RecordingError, match="r1.json: unknown field 'steps'. Did you mean 'step_s'"):
+        encode()
 
 
 def npz_claiming(path, shape, payload):
@@ -138,7 +266,7 @@ def test_sizes_are_bounded_before_anything_is_allocated(tmp_path, encode, shape)
         encode()
 
 
-@pytest.mark.parametrize("name", ["r1.npz", "r1.npy", "r1.safetensors"])
+@pytest.mark.parametrize("name", ["r1.npz", "r1.npy", "r1.safetensors", "r1.h5", "r1.parquet"])
 @pytest.mark.parametrize(
     "content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\xff" * 100, b"\x02" + b"\0" * 7 + b"{}"]
 )
@@ -149,10 +277,10 @@ def test_damaged_files(tmp_path, encode, name, content):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("write", [as_npz, as_compressed, as_safetensors])
+@pytest.mark.parametrize("write", [as_npz, as_compressed, as_safetensors, as_hdf5, as_parquet])
 def test_truncated_files(tmp_path, encode, write):
     write(tmp_path, X=X, start_s=0.0, step_s=30.0)
-    path = next(tmp_path.glob("r1.*"))
+    path = next(p for p in tmp_path.glob("r1.*") if p.suffix != ".json")
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(RecordingError, match="r1"):
         encode()
@@ -169,7 +297,7 @@ def test_altered_files_give_an_error_or_arrays_but_no_crash(tmp_path, encode, wr
         altered[position] ^= 0xFF
         path.write_bytes(altered)
         try:
-            encode()
+            encode(seconds=120.0)
         except RecordingError:
             refused += 1
     assert refused > 20
@@ -184,7 +312,7 @@ def test_altered_files_give_an_error_or_arrays_but_no_crash(tmp_path, encode, wr
 
 def test_no_file_or_two(tmp_path, encode):
     as_npz(tmp_path, X=X, start_s=0.0, step_s=30.0)
-    with pytest.raises(RecordingError, match=r"no file \(r2.npz, r2.npy, r2.safetensors\)"):
+    with pytest.raises(RecordingError, match="no file of this recording .looked for r2"):
         encode(name="r2")
     as_safetensors(tmp_path, X=X, start_s=0.0, step_s=30.0)
     with pytest.raises(RecordingError, match="2 files, keep one"):
@@ -194,7 +322,8 @@ def test_no_file_or_two(tmp_path, encode):
 def test_ids_cannot_leave_the_folder(tmp_path, memory_recording):
     outside, folder = tmp_path / "r1.npz", tmp_path / "in"
     folder.mkdir()
-    np.savez(outside, X=X, start_s=0.0, step_s=30.0)
+    for path in (outside, folder / "r2.npz"):
+        np.savez(path, X=X, start_s=0.0, step_s=30.0)
     encoder = PrecomputedEncoder(EncoderOptions(embeddings=folder))
     with pytest.raises(RecordingError, match="no file"):
         encoder.encode(memory_recording({}, 600.0, "../r1"))
@@ -234,6 +363,12 @@ def test_card_json_is_told_in_the_card(tmp_path):
     card = PrecomputedEncoder(EncoderOptions(embeddings=tmp_path)).card
     assert (card.title, card.lag_rows, card.causal, card.pretrained_on) == ("SleepFM", 1, True, ("shhs",))
     assert card.step_s is None
+    assert (card.id, card.dim, card.weights_name, card.marks) == ("precomputed", None, "", ())
+    more = {"id": "my-model", "dim": 5, "weights": "best.pt", "marks": ["untrained"]}
+    (tmp_path / "card.json").write_text(json.dumps(more))
+    card = PrecomputedEncoder(EncoderOptions(embeddings=tmp_path)).card
+    assert (card.id, card.dim, card.weights_name, card.marks) == ("my-model", 5, "best.pt", ("untrained",))
+    assert card.pretrained_on is None  # nothing said is not the same as nothing seen
 
 
 @pytest.mark.parametrize(
@@ -242,6 +377,12 @@ def test_card_json_is_told_in_the_card(tmp_path):
         ('{"step": 30}', "unknown field 'step'. Did you mean 'step_s'"),
         ('{"step_s": "30"}', "field 'step_s' is '30', which is of the wrong type"),
         ('{"lag_rows": true}', "wrong type"),
+        ('{"id": "My Model"}', "lower-case words joined"),
+        ('{"layout": "sleepfm"}', "use one of generic, sleepfm-5s"),
+        ('{"dim": 0}', "expected the number of columns"),
+        ('{"pretrained_on": [1]}', "expected a list of words"),
+        ('{"arrays": []}', "at least one array name"),
+        ('{"nan_rows": "fine"}', "use one of refuse, no-signal"),
         ("[]", "not a JSON object"),
         ("{", "not valid JSON"),
     ],
@@ -256,7 +397,7 @@ def test_a_wrong_card_json(tmp_path, content, words):
 def test_a_folder_that_is_not_there_or_empty(tmp_path):
     with pytest.raises(DataError, match="no such folder; give the folder"):
         PrecomputedEncoder(EncoderOptions(embeddings=tmp_path / "none"))
-    with pytest.raises(DataError, match="holds no .npz, .npy, .safetensors file"):
+    with pytest.raises(DataError, match="holds no .npz, .npy, .safetensors, .h5, .hdf5, .parquet file"):
         _ = PrecomputedEncoder(EncoderOptions(embeddings=tmp_path)).card
 
 
@@ -267,7 +408,7 @@ def test_without_a_folder_the_recordings_own_archive_is_read(tmp_path, memory_re
     out = encoder.encode(memory_recording({}, 600.0, path=tmp_path / "r1.npz"))
     assert (out.start_s, out.step_s) == (0.0, 30.0)
     np.savez(tmp_path / "r1.npz", X=X, epoch_start_s=np.arange(20) * 10.0)
-    assert encoder.encode(memory_recording({}, 600.0, path=tmp_path / "r1.npz")).step_s == 10.0
+    assert encoder.encode(memory_recording({}, 200.0, path=tmp_path / "r1.npz")).step_s == 10.0
     with pytest.raises(RecordingError, match="night.edf holds no embeddings; give --embeddings DIR"):
         encoder.encode(memory_recording({}, 600.0, path=Path("night.edf")))
 
