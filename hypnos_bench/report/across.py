@@ -78,8 +78,12 @@ def across_pages(tables: Sequence[Comparison], made: dict[str, bytes]) -> dict[s
 
 
 def _question(table: Comparison) -> str:
-    """What cohorts must share: task and head with all settings; splits are each cohort's own."""
-    return digest([table.spec["task"], table.spec["head"]])
+    """What cohorts must share: task and head with all settings, and whether exposed persons are left out.
+
+    Splits, and what encoders have in common, are each cohort's own.
+    """
+    clean_only = bool((table.spec.get("sample") or {}).get("untested"))
+    return digest([table.spec["task"], table.spec["head"], clean_only])
 
 
 def _row_id(comparison: Comparison, row: Row) -> str:
@@ -87,7 +91,7 @@ def _row_id(comparison: Comparison, row: Row) -> str:
     spec = comparison.cells_of(row)[0].spec
     inputs: Mapping[str, Any] = spec.get("inputs") or {}
     told = [inputs.get("pooling", "mean"), inputs.get("embedding", True), bool(inputs.get("demographics"))]
-    return digest([spec["encoder"], *told])[:12]
+    return digest([spec["encoder"], *told, list(inputs.get("tested_on", ()))])[:12]
 
 
 def _value(comparison: Comparison, row: str, shots: str) -> Value | None:
@@ -132,16 +136,26 @@ def _size(shots: str) -> tuple[bool, float]:
 
 
 def _one_per_cohort(tables: Sequence[Comparison]) -> tuple[list[Comparison], tuple[str, ...]]:
-    """The table with most cells of each cohort: a data set counts once."""
+    """The fullest table of each cohort, by rows, cells and persons tested: a data set counts once."""
     by_cohort: dict[str, list[Comparison]] = {}
     for table in tables:
         by_cohort.setdefault(table.cohort, []).append(table)
     chosen, dropped = [], []
     for cohort in sorted(by_cohort):
-        ordered = sorted(by_cohort[cohort], key=lambda t: (-len(t.rows), -len(t.cells), t.slug))
+        ordered = sorted(by_cohort[cohort], key=lambda t: (*(-size for size in _fullness(t)), t.slug))
         chosen.append(ordered[0])
-        dropped += [f"{table.title}: the cohort has a table with more cells" for table in ordered[1:]]
+        dropped += [f"{table.title}: {_why_dropped(table, ordered[0])}" for table in ordered[1:]]
     return chosen, tuple(dropped)
+
+
+def _fullness(table: Comparison) -> tuple[int, int, int]:
+    return len(table.rows), len(table.cells), (table.count("persons_test") or (0, 0))[1]
+
+
+def _why_dropped(table: Comparison, kept: Comparison) -> str:
+    pairs = zip(_fullness(table), _fullness(kept), ("rows", "cells", "test persons"), strict=True)
+    more = next((word for own, other, word in pairs if own != other), None)
+    return f"the cohort has a table with more {more}" if more else f"as full as {kept.title}, which is shown"
 
 
 def _at(tables: Sequence[Comparison], shots: str, dropped: tuple[str, ...]) -> Across | None:

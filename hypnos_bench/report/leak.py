@@ -27,9 +27,12 @@ class Leak:
         """How many recordings are tested under each."""
         counts = [table.count("recordings_test") for table in (self.leaky, self.honest)]
         a, b = ("?" if count is None else f"{count[1]:,}" for count in counts)
+        first, second = (
+            f"{table.split}{f' #{table.suffix}' if table.suffix else ''}" for table in (self.leaky, self.honest)
+        )
         return (
-            f"{self.leaky.metrics[0]}, {self.leaky.head} head: {a} recordings are tested under {self.leaky.split}, {b} "
-            f"under {self.honest.split}; the difference is not a paired one"
+            f"{self.leaky.metrics[0]}, {self.leaky.head} head: {a} recordings are tested under {first}, {b} under "
+            f"{second}; the difference is not a paired one"
         )
 
 
@@ -57,8 +60,11 @@ def leak_lines(tables: Sequence[Comparison]) -> list[str]:
 
 
 def _counterpart(leaky: Comparison, honest: Comparison) -> bool:
-    """Whether a table asks the same with persons kept apart: of the same lists, or of no lists at all."""
-    same = ("task", "cohort", "head")
+    """Whether a table asks the same with persons kept apart: of the same lists, or of no lists at all.
+
+    Both on what the same encoders have in common, and on exposed persons or none alike.
+    """
+    same = ("task", "cohort", "head", "sample")
     if honest.leaky or any(leaky.spec[part] != honest.spec[part] for part in same):
         return False
     a, b = SplitSpec(**leaky.spec["split"]), SplitSpec(**honest.spec["split"])

@@ -186,9 +186,10 @@ def _methods(comparison: Comparison) -> str:
     head = comparison.spec["head"]
     settings = notes.short(head.get("settings", {}))
     split = comparison.spec["split"]
+    dealt = f"digest of the lists {split['lists'][:12]}" if split.get("lists") else f"salt {split.get('salt', 'none')}"
     lines = [
-        f"Split: {comparison.split_words}, salt {split.get('salt', 'none')}; "
-        f"{'persons are on both sides' if comparison.split == 'epoch' else 'divided by person'}",
+        f"Split: {comparison.split_words}, {dealt}; "
+        f"{'persons are on both sides' if comparison.leaky else 'divided by person'}",
         f"Head: {head['id']} ({settings}), on training rows only",
         f"Seeds: {'; '.join(_seeds(comparison))}",
         methods.task_line(comparison),

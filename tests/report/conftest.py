@@ -11,7 +11,7 @@ import pytest
 from hypnos_bench.scoring.entries import draws
 from hypnos_bench.scoring.regression import RegressionPredictions, score_regression
 from hypnos_bench.scoring.survival import SurvivalPredictions, score_survival, survival_replicates
-from hypnos_bench.spec import CellSpec, HeadSpec, InputSpec, Shots, SplitSpec, TaskSpec
+from hypnos_bench.spec import CellSpec, HeadSpec, InputSpec, SampleSpec, Shots, SplitSpec, TaskSpec
 from hypnos_bench.store.cells import Cell, CellStore
 from hypnos_bench.store.side import ClassificationSide, RegressionSide, SurvivalSide
 
@@ -32,6 +32,7 @@ class CellMaker:
             "available": 29, "test": 12, "total": 41, "excluded": (), "scores": None, "selected": None, "dropped": {},
             "higher": True, "n": {}, "split_hash": "5" * 64, "metrics": ["kappa", "macro-f1"],
             "bootstrap": 1000, "head": HeadSpec("linear", {"penalty": "l2"}), "inputs": InputSpec(), "outcomes": (),
+            "sample": SampleSpec(),
         }  # fmt: skip
         o.update(self.defaults)
         assert set(given) <= set(o), set(given) - set(o)
@@ -43,7 +44,7 @@ class CellMaker:
             encoder={"id": encoder, "version": o["version"], "weights": o["weights"], "settings": o["settings"],
                      "lag_rows": 0},
             head=o["head"], split=o["split"], shots=Shots.parse(shots), seed=seed, inputs=o["inputs"],
-            bootstrap=o["bootstrap"],
+            bootstrap=o["bootstrap"], sample=o["sample"],
         )  # fmt: skip
         n = {
             "persons_total": o["total"], "recordings_total": o["total"], "units_dropped": o["dropped"],

@@ -6,7 +6,7 @@ import pytest
 
 from hypnos_bench.report import write_across, write_report
 from hypnos_bench.report.comparison import comparisons
-from hypnos_bench.spec import HeadSpec, SplitSpec
+from hypnos_bench.spec import HeadSpec, InputSpec, SampleSpec, SplitSpec
 
 COHORTS = ("cfs", "mesa", "mros", "shhs")
 
@@ -166,3 +166,24 @@ def test_rows_of_one_name_are_told_apart_in_a_legend(make, tmp_path):
     assert sorted(w for _, w in names) == ["a" * 12, "b" * 12]
     assert all(f"| {name} |" in text for name, _ in names)
     assert all(f"{name.replace(chr(92), '')}: weights {w}" in paths[1].read_text("utf-8") for name, w in names)
+
+
+def test_rows_masked_at_test_are_rows_of_their_own(make, tmp_path):
+    masked = InputSpec(tested_on=("eeg",))
+    cells = [
+        make("osf", "100%", cohort=c, kappa=k, inputs=inputs)
+        for c in COHORTS for k, inputs in ((0.8, InputSpec()), (0.3, masked))
+    ]  # fmt: skip
+    _, text = across([*cells, *(make("features", "100%", cohort=c, kappa=0.6) for c in COHORTS)], tmp_path)
+    (line,) = [line for line in text.splitlines() if line.startswith("| mros |")]
+    assert [part.split()[0].strip("*<u>/") for part in line.split("|")[4:7]] == ["0.600", "0.800", "0.300"]
+
+
+def test_the_table_with_most_persons_stands_for_a_cohort_and_clean_ones_stand_apart(make, tmp_path):
+    full = grid(make)
+    few = grid(make, test=3, sample=SampleSpec(common="c" * 64), shots=("100%",))
+    _, text = across([*full, *few], tmp_path)
+    assert "| mros | hold-out of 20 % of persons | 12 |" in text
+    assert text.count("the cohort has a table with more test persons") == len(COHORTS)
+    _, text = across([*full, *grid(make, ("cfs",), sample=SampleSpec(untested="u" * 64))], tmp_path / "b")
+    assert "more test persons" not in text

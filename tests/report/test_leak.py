@@ -4,7 +4,7 @@ from hypnos_bench.report.comparison import comparisons
 from hypnos_bench.report.leak import leak_lines, leaks
 from hypnos_bench.report.markdown import write_report
 from hypnos_bench.report.tables import terminal_tables
-from hypnos_bench.spec import SplitSpec
+from hypnos_bench.spec import SampleSpec, SplitSpec
 
 RECORDING, PERSON = SplitSpec("osf-recording", lists="1" * 64), SplitSpec("osf-person", lists="1" * 64)
 
@@ -33,6 +33,21 @@ def test_only_tables_of_the_same_question_and_lists_are_set_side_by_side(make):
     assert leaks(comparisons(pair(make, honest=SplitSpec("cv5")))) == []
     assert leaks(comparisons(pair(make, fingerprint="b" * 64))) == []
     assert leaks(comparisons([make(split=RECORDING, kappa=0.8), make(split=PERSON, kappa=None)])) == []
+
+
+def test_other_samples_are_not_subtracted(make):
+    few = make("osf", kappa=0.4, split=PERSON, test=2, sample=SampleSpec(common="c" * 64))
+    clean = make("osf", kappa=0.5, split=PERSON, test=9, sample=SampleSpec(untested="u" * 64))
+    found = leaks(comparisons([*pair(make), few, clean]))
+    assert [leak.pairs[0][3].mean for leak in found] == [0.78]
+    assert "#" in found[0].words  # there are other tables of that name
+
+
+def test_how_a_listed_split_was_made_is_told(make, tmp_path):
+    page = write_report(pair(make), tmp_path)[0].read_text()
+    assert "digest of the lists 111111111111; persons are on both sides" in page
+    assert "digest of the lists 111111111111; divided by person" in page
+    assert "salt" not in page
 
 
 def test_epochs_dealt_out_stand_against_persons_dealt_out(make):
