@@ -46,11 +46,16 @@ class RecordingError(DataError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a fault of the moment (a network drive that stalled) is behind an error: trying again helps."""
+    """Whether a fault of the moment is behind an error, so that trying again helps.
+
+    A network drive that stalled, memory that was short (torch's own error included), a module that is not installed.
+    """
     cause = error.__cause__
     while cause is not None:
         if isinstance(cause, OSError):
             return not isinstance(cause, (FileNotFoundError, IsADirectoryError, NotADirectoryError))
+        if isinstance(cause, (MemoryError, ImportError)) or type(cause).__name__ == "OutOfMemoryError":
+            return True
         cause = cause.__cause__
     return False
 

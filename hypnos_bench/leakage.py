@@ -15,23 +15,45 @@ PRETRAINED_MARK = "pre-trained on this cohort"
 """What every number of an encoder on a cohort of its own pre-training carries."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "apnea-ecg": ("apneaecg", "cinc2000", "challenge-2000"),
-    "afdb": ("mit-bih-af",),
-    "cap": ("capslpdb", "cap-sleep"),
+    "abc": ("abc-study", "apnea-bariatric-surgery-and-cpap", "apnea-bariatric-surgery-and-cpap-study"),
+    "afdb": ("mit-bih-af", "mit-bih-atrial-fibrillation", "mit-bih-atrial-fibrillation-database"),
+    "apnea-ecg": ("apneaecg", "apnea-ecg-database", "cinc2000", "challenge-2000"),
+    "apples": ("apnea-positive-pressure-long-term-efficacy-study",),
+    "cap": ("capslpdb", "cap-sleep", "cap-sleep-database"),
+    "ccshs": ("cleveland-childrens-sleep-and-health-study",),
+    "cfs": ("cleveland-family-study",),
+    "chat": ("childhood-adenotonsillectomy-trial",),
     "cinc2017": ("challenge-2017", "physionet-2017"),
-    "dod-h": ("dod", "dreem", "dreem-open"),
-    "dod-o": ("dod", "dreem", "dreem-open"),
-    "hmc": ("hmc-sleep-staging",),
-    "hsp": ("bdsp", "bdsp-hsp", "human-sleep-project"),
-    "isruc": ("isruc-sleep",),
-    "mitdb": ("mit-bih", "mit-bih-arrhythmia"),
-    "mnc": ("mignot", "ssc", "cnc", "dhc", "mnc-ssc", "mnc-cnc", "mnc-dhc"),
+    "cpsc2021": ("challenge-cpsc2021", "china-physiological-signal-challenge-2021"),
+    "dod-h": ("dod", "dreem", "dreem-open", "dreem-open-dataset-healthy"),
+    "dod-o": ("dod", "dreem", "dreem-open", "dreem-open-dataset-obstructive"),
+    "hmc": ("hmc-sleep-staging", "haaglanden-medisch-centrum", "haaglanden-medisch-centrum-sleep-staging-database"),
+    "homepap": ("home-pap", "home-positive-airway-pressure"),
+    "hsp": ("bdsp", "bdsp-hsp", "human-sleep-project", "the-human-sleep-project"),
+    "isruc": ("isruc-sleep", "isruc-sleep-dataset"),
+    "ltafdb": ("long-term-af", "long-term-af-database"),
+    "mass": ("montreal-archive-of-sleep-studies",),
+    "mesa": ("mesa-sleep", "mesa-sleep-study", "multi-ethnic-study-of-atherosclerosis"),
+    "mitdb": ("mit-bih", "mit-bih-arrhythmia", "mit-bih-arrhythmia-database"),
+    "mnc": (
+        *("mignot", "mignot-nature-communications", "ssc", "cnc", "dhc", "mnc-ssc", "mnc-cnc", "mnc-dhc"),
+        *("stanford", "stanford-sleep-cohort", "stanford-sleep-clinic"),
+    ),
+    "mros": ("mros-sleep", "mros-sleep-study", "outcomes-of-sleep-disorders-in-older-men"),
+    "nchsdb": ("nch", "nch-sleep-databank", "nationwide-childrens-hospital-sleep-databank"),
     "physionet-2018": ("phys2018", "cinc2018", "challenge-2018", "you-snooze-you-win"),
     "ptb-xl": ("challenge-2020", "challenge-2021"),
     "shdb-af": ("shdb",),
-    "slpdb": ("mit-bih-psg", "mit-bih-polysomnographic"),
-    "sleep-edf": ("sleep-edfx", "sleep-edf-expanded", "sedf", "sedf-sc", "sedf-st", "sleep-edf-sc", "sleep-edf-st"),
-    "ucddb": ("ucd", "st-vincent"),
+    "shhs": ("sleep-heart-health-study",),
+    "sleep-edf": (
+        *("sleep-edfx", "sleep-edf-expanded", "sleep-edf-database-expanded", "sleep-edf-database"),
+        *("sedf", "sedf-sc", "sedf-st", "sleep-edf-sc", "sleep-edf-st"),
+    ),
+    "slpdb": ("mit-bih-psg", "mit-bih-polysomnographic", "mit-bih-polysomnographic-database"),
+    "sof": ("study-of-osteoporotic-fractures",),
+    "stages": ("stanford", "stanford-technology-analytics-and-genomics-in-sleep"),
+    "ucddb": ("ucd", "st-vincent", "st-vincents-university-hospital-university-college-dublin-sleep-apnea-database"),
+    "wsc": ("wisconsin", "wisconsin-sleep-cohort", "wisconsin-sleep-cohort-study"),
 }
 """Other names under which model cards list a cohort, and collections that hold it."""
 
@@ -42,6 +64,15 @@ COLLECTIONS: Mapping[str, frozenset[str]] = {
     ),
 }
 """Archives that a model card may name as a whole."""
+
+FOREIGN = frozenset(
+    {"audioset", "bioserenity", "chb-mit", "code-15", "imagenet", "librispeech", "mimic-iii", "mimic-iv"}
+    | {"mimic-iv-ecg", "tuab", "tueg", "tuh", "tuh-eeg", "tusz", "uk-biobank"}
+)
+"""Data that cards name and that no cohort here comes from."""
+
+_HOLDERS = ("nsrr", "sleepdata", "physionet")
+"""Archives whose names stand before a cohort's: ``nsrr/shhs``."""
 
 _VISIT = re.compile(r"(?:visit|baseline|followup|subset|subgroup|part|ss|v)?\d*")
 _SHOWN = 5
@@ -88,7 +119,8 @@ def seen_in_pretraining(pretrained_on: Iterable[str] | None, cohort_id: str) -> 
     """Mark for the numbers of an encoder on a cohort, or ``None`` when its card names no such cohort.
 
     Names are compared without case and punctuation, with a visit or part at their end (``shhs1``, ``MrOS-visit2``),
-    under their usual other names (`ALIASES`) and by archive (`COLLECTIONS`). What a card does not say is not known:
+    under their usual other names (`ALIASES`), after the name of an archive (``nsrr/shhs``), and by archive
+    (`COLLECTIONS`). What a card does not say is not known:
     no mark is no proof.
 
     Parameters
@@ -97,12 +129,33 @@ def seen_in_pretraining(pretrained_on: Iterable[str] | None, cohort_id: str) -> 
         ``EncoderCard.pretrained_on``.
     cohort_id : str
     """
-    names = {_plain(cohort_id), *(_plain(alias) for alias in ALIASES.get(cohort_id, ()))}
-    names |= {_plain(archive) for archive, members in COLLECTIONS.items() if cohort_id in members}
-    for stated in map(_plain, pretrained_on or ()):
-        if any(stated.startswith(name) and _VISIT.fullmatch(stated[len(name) :]) for name in names):
-            return PRETRAINED_MARK
-    return None
+    names = _names(cohort_id) | {_plain(archive) for archive, held in COLLECTIONS.items() if cohort_id in held}
+    return PRETRAINED_MARK if any(_is_one_of(stated, names) for stated in pretrained_on or ()) else None
+
+
+def unrecognised(pretrained_on: Iterable[str], cohort_ids: Iterable[str]) -> tuple[str, ...]:
+    """Names of a model card that are no cohort's, no archive's and not `FOREIGN`: nothing says what was used there.
+
+    Parameters
+    ----------
+    pretrained_on : iterable of str
+        ``EncoderCard.pretrained_on``.
+    cohort_ids : iterable of str
+        Cohorts that there are, beside those of `ALIASES`.
+    """
+    cohorts = {*cohort_ids, *ALIASES}
+    names = {_plain(name) for name in (*COLLECTIONS, *FOREIGN)}.union(*map(_names, cohorts))
+    return tuple(stated for stated in pretrained_on if not _is_one_of(stated, names))
+
+
+def _names(cohort_id: str) -> set[str]:
+    own = {_plain(name) for name in (cohort_id, *ALIASES.get(cohort_id, ()))}
+    return own | {holder + name for holder in _HOLDERS for name in own}
+
+
+def _is_one_of(stated: str, names: Collection[str]) -> bool:
+    name = _plain(stated)
+    return any(name.startswith(known) and _VISIT.fullmatch(name[len(known) :]) for known in names)
 
 
 def _refuse(where: str, what: str, shared: Collection[str], remedy: str) -> None:

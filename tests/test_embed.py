@@ -251,6 +251,39 @@ def test_work_that_somebody_else_did_meanwhile_is_not_done_again(night, counted,
     assert counted.asked == ["r3"]
 
 
+def test_a_plug_in_that_failed_is_tried_again_and_one_that_refused_is_not(night, tmp_path, monkeypatch):
+    (tmp_path / "plug.py").write_text(
+        "from hypnos_bench.encoders.base import EncoderCard\n"
+        "from hypnos_bench.errors import RecordingError\n\n\n"
+        "class Plug:\n"
+        "    card = EncoderCard('plug', 'Plug', '1', 1.0, 1.0, True, 0, (), '')\n\n"
+        "    def encode(self, recording):\n"
+        "        if recording.id == 'r1':\n"
+        "            raise RecordingError('r1', 'too noisy')\n"
+        "        import module_that_is_not_there\n"
+    )
+    asked = (night[:2], f"{tmp_path / 'plug.py'}:Plug", EncoderOptions(), tmp_path / "r")
+    for known in (0, 1):
+        report = embed(*asked)
+        assert {e.recording: e.transient for e in report.failed} == {"r0": True, "r1": False}
+        assert "module_that_is_not_there" in report.failed[0].reason
+        assert report.known == known
+
+
+def test_a_recording_that_memory_does_not_hold_costs_itself_only(night, tmp_path):
+    class Short:
+        card = EncoderCard("short", "Short", "1", 1.0, 1.0, True, 0, (), "")
+
+        def encode(self, recording):
+            raise MemoryError("3 GiB")
+
+    encoder = Short()
+    setup = Setup("short", digest(encoder.card.definition()), EncoderOptions(), tmp_path / "r", True)
+    told = Embedder(setup, encoder).embed((night[0], night[0].source_fingerprint()))
+    assert told.transient
+    assert "not enough memory for it (3 GiB); rerun with fewer --workers" in told.reason
+
+
 def test_an_encoder_that_is_another_one_here_is_refused(counted, tmp_path):
     with pytest.raises(DataError, match="encoder counted is not the same here: other weights, settings or code"):
         Embedder(Setup("counted", "0" * 64, EncoderOptions(), tmp_path / "r", True))

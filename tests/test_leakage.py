@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from hypnos_bench.cohorts.registry import CARD_IDS, COHORTS
 from hypnos_bench.errors import IntegrityError, UsageError
-from hypnos_bench.leakage import ALIASES, COLLECTIONS, PRETRAINED_MARK, assert_disjoint, seen_in_pretraining
+from hypnos_bench.leakage import (
+    ALIASES,
+    COLLECTIONS,
+    FOREIGN,
+    PRETRAINED_MARK,
+    assert_disjoint,
+    seen_in_pretraining,
+    unrecognised,
+)
 from hypnos_bench.spec import Shots, SplitSpec
 from hypnos_bench.splits import draw, folds
 
@@ -78,7 +86,9 @@ def test_the_suites_own_splits_pass_and_their_mutilations_do_not(sizes, kind, se
         ("shhs", "shhs"), ("SHHS", "shhs"), ("shhs1", "shhs"), ("SHHS-visit2", "shhs"), ("MrOS_visit1", "mros"),
         ("sleep-edf-78", "sleep-edf"), ("SleepEDFx", "sleep-edf"), ("PTBXL", "ptb-xl"), ("phys2018", "physionet-2018"),
         ("mass-ss3", "mass"), ("DODH", "dod-h"), ("dreem", "dod-o"), ("ssc", "mnc"), ("NSRR", "mesa"),
-        ("chat-baseline", "chat"), ("capslpdb", "cap"),
+        ("chat-baseline", "chat"), ("capslpdb", "cap"), ("MrOS Sleep Study", "mros"), ("nsrr/shhs", "shhs"),
+        ("Sleep Heart Health Study", "shhs"), ("NSRR SHHS", "shhs"), ("mesa-sleep", "mesa"), ("stanford", "mnc"),
+        ("stanford", "stages"), ("Wisconsin Sleep Cohort", "wsc"), ("physionet/sleep-edfx", "sleep-edf"),
     ],
 )  # fmt: skip
 def test_pretraining_is_marked_under_usual_names(stated, cohort):
@@ -96,6 +106,17 @@ def test_other_cohorts_are_not_marked(stated, cohort):
     assert seen_in_pretraining((stated,), cohort) is None
 
 
+@pytest.mark.parametrize("stated", [*CARD_IDS, "nsrr", "BioSerenity", "TUH EEG", "shhs1", "Cleveland Family Study"])
+def test_names_that_are_known(stated):
+    assert unrecognised((stated,), CARD_IDS) == ()
+
+
+def test_names_that_could_be_any_cohorts():
+    stated = ("shhs", "our own nights", "shhs-1 and 2", "physionet", "")
+    assert unrecognised(stated, CARD_IDS) == stated[1:]
+    assert unrecognised(("theirs",), [*CARD_IDS, "theirs"]) == ()
+
+
 def test_nothing_stated_is_no_mark():
     assert seen_in_pretraining((), "shhs") is None
 
@@ -108,4 +129,5 @@ def test_every_cohort_knows_itself_and_no_other():
 
 def test_tables_name_cohorts_that_exist():
     assert set(ALIASES) <= set(CARD_IDS)
+    assert not any(seen_in_pretraining((name,), cohort) for name in FOREIGN for cohort in CARD_IDS)
     assert COLLECTIONS["nsrr"] == {cohort for cohort in CARD_IDS if COHORTS.load(cohort).card.access == "nsrr"}

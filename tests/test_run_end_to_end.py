@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from hypnos_bench.cli import run_command
+from hypnos_bench.report import figures
 
 RUN = ["run", "staging", "--cohort", "array-folder", "--root", "nights", "--encoder", "precomputed", "--person-pattern", "^(p..)"]  # fmt: skip
 
@@ -25,6 +26,18 @@ def write_night(folder, name, seed, n_epochs=120, dim=6, stages=(0, 1, 2, 3, 4))
     offset = np.random.default_rng(int(name[1:3])).normal(size=dim) * 0.5
     x = centres[y] + offset + rng.normal(size=(n_epochs, dim))
     np.savez(folder / f"{name}.npz", X=x.astype(np.float32), y=y)
+
+
+@pytest.fixture(autouse=True)
+def _pictures_are_not_drawn(request, monkeypatch):
+    """Most of what a run this small costs would be its figures: one test here draws them, and those of the report."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(figures, "_render", lambda figure: {"svg": b"<svg/>", "png": b"not drawn"})
+
+
+@pytest.fixture
+def drawn():
+    """Asked for by tests whose runs draw their figures."""
 
 
 @pytest.fixture
@@ -52,8 +65,11 @@ def side_bytes(folder="results"):
     return {p.name: p.read_bytes() for p in Path(folder).glob("cells/**/*.safetensors")}
 
 
-def test_a_run_prints_a_table_and_saves_cells(workplace, capsys):
+def test_a_run_prints_a_table_and_saves_cells(workplace, drawn, capsys):
     assert run_command([*RUN, "--shots", "20%", "--shots", "100%"]) == 0
+    pictures = {p.suffix: p.read_bytes() for p in Path("reports").rglob("*") if p.suffix in (".png", ".svg")}
+    assert pictures[".png"].startswith(b"\x89PNG")
+    assert b"</svg>" in pictures[".svg"]
     out = capsys.readouterr().out
     assert "precomputed" in out
     assert len(cells()) == 5 + 1  # five draws of 20 %, one of everything
@@ -343,7 +359,7 @@ def test_killed_parents_leave_no_workers(workplace):
 @pytest.mark.slow
 def test_killed_at_any_moment_a_rerun_gives_the_same_cells(workplace):
     words = [sys.executable, "-m", "hypnos_bench", *RUN, "--shots", "30%", "--shots", "60%", "--seeds", "6", "--workers", "1"]  # fmt: skip
-    assert subprocess.run([*words, "--results", "whole"], capture_output=True, check=False).returncode == 0
+    assert run_command([*words[3:], "--results", "whole"]) == 0
     expected = {p.name: comparable(p) for p in cells("whole")}
     wanted = len(expected)
     for seen in (1, wanted // 3, 2 * wanted // 3):
@@ -353,7 +369,7 @@ def test_killed_at_any_moment_a_rerun_gives_the_same_cells(workplace):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert subprocess.run([*words, "--results", "cut"], capture_output=True, check=False).returncode == 0
+    assert run_command([*words[3:], "--results", "cut"]) == 0
     assert {p.name: comparable(p) for p in cells("cut")} == expected
     assert side_bytes("cut") == side_bytes("whole")
     assert not list(Path("cut").rglob(".*tmp*"))

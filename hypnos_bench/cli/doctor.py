@@ -104,7 +104,7 @@ def _encoder(values: dict[str, Any]) -> int:
 
     name = values["name"]
     check_reference(name)
-    options, line = choose_device(make_encoder_options(values), uses_device(name))
+    options, line = choose_device(make_encoder_options(values, [name]), uses_device(name))
     if line:
         say(line)
     one_thread()

@@ -24,6 +24,7 @@ from hypnos_bench.cli.settings import apply_settings
 if TYPE_CHECKING:
     from hypnos_bench.cluster.shard import Shard
     from hypnos_bench.embed.crew import Crew
+    from hypnos_bench.encoders.base import EncoderOptions
 
 
 @click.command(
@@ -48,6 +49,7 @@ Examples:
 def command(ctx: click.Context, /, **_: Any) -> int:
     """Embed every recording of a cohort into the store; what is there already is reused."""
     values = apply_settings(ctx)
+    from hypnos_bench.cohorts.registry import COHORTS
     from hypnos_bench.encoders.registry import check_reference
     from hypnos_bench.errors import UsageError
     from hypnos_bench.store.atomic import check_writable
@@ -58,12 +60,14 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     for name in values["encoder"]:
         check_reference(name)
     shard = choose_shard(values)
+    named = [name for c in values["cohort"] for name in values["encoder"] or COHORTS.load(c).card.encoders]
+    options = make_encoder_options(values, dict.fromkeys(named))
     one_thread()
     check_writable(values["results"])
     rows: list[dict[str, Any]] = []
     with open_crew(values) as crew:
         for cohort_id in dict.fromkeys(values["cohort"]):
-            rows += _embed_cohort(values, cohort_id, shard, crew)
+            rows += _embed_cohort(values, options, cohort_id, shard, crew)
     if values["as_json"]:
         print_json(rows)
     else:
@@ -72,7 +76,7 @@ def command(ctx: click.Context, /, **_: Any) -> int:
 
 
 def _embed_cohort(
-    values: dict[str, Any], cohort_id: str, shard: Shard | None, crew: Crew | None
+    values: dict[str, Any], given: EncoderOptions, cohort_id: str, shard: Shard | None, crew: Crew | None
 ) -> list[dict[str, Any]]:
     """Embed one cohort, or a share of it, with every encoder; a row for each."""
     from hypnos_bench.cluster.shard import in_shard
@@ -92,7 +96,7 @@ def _embed_cohort(
     rows = []
     for encoder_id in dict.fromkeys(values["encoder"] or cohort.card.encoders):
         # The workers of a crew choose their own: the machine that asks need not have a GPU.
-        options, line = choose_device(make_encoder_options(values), crew is None and uses_device(encoder_id))
+        options, line = choose_device(given, crew is None and uses_device(encoder_id))
         if line:
             say(line)
         report = embed_recordings(

@@ -45,7 +45,7 @@ exported: run hypnos-bench embed with the same options first. Exit code 1: some 
     help="File format; sleepfm: HDF5 with BAS, RESP, EKG, EMG; osf: .npy with one row per 30-s epoch.",
 )
 @click.option("--out", type=Folder(), help="Folder to write to.")
-@click.option("--pool-epochs", is_flag=True, help="Average rows over each 30-s epoch.")
+@click.option("--pool-epochs", is_flag=True, help="Average rows over each 30-s epoch, as run does.")
 @click.option("--overwrite", is_flag=True, help="Replace other files of the same names.")
 @cohort_options
 @encoder_options
@@ -69,7 +69,7 @@ def command(ctx: click.Context, /, **_: Any) -> int:
     if values["out"] is None:
         raise UsageError("export needs --out, the folder to write to")
     cohort_id, encoder_id = values["cohort"][0], values["encoder"][0]
-    options, _line = choose_device(make_encoder_options(values), uses_device(encoder_id))
+    options, _line = choose_device(make_encoder_options(values, [encoder_id]), uses_device(encoder_id))
     card = make_encoder(encoder_id, options).card
     check_writable(values["out"], instead="--out DIR")
     opening = make_cohort_options(values, cohort_id)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LEAKS = 1
 _SHOWN = 5
+_RESTAMP = "cells that are saved already say so when their run is repeated; nothing is computed again"
 
 _cohort_option = click.option("--cohort", "of_cohort", metavar="ID", help="Cohort of ids that do not tell it.")
 
@@ -87,6 +88,7 @@ def add(ctx: click.Context, /, **_: Any) -> int:
     for one, file in zip(lists, files, strict=True):
         _say_unplaced(one.name, file)
         save_list(values["results"], one)
+    say(_RESTAMP)
     _print_lists(lists, values["as_json"])
     return 0
 
@@ -131,6 +133,7 @@ def remove(ctx: click.Context, /, **_: Any) -> int:
     from hypnos_bench.exposure.shelf import remove_list
 
     say(f"removed {remove_list(values['results'], values['name'], values['of_encoder'])}")
+    say(_RESTAMP)
     return 0
 
 

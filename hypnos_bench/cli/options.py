@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from hypnos_bench.cli.output import say
 
 if TYPE_CHECKING:
     from hypnos_bench.cohorts.base import CohortOptions
@@ -116,11 +118,18 @@ def make_cohort_options(values: Mapping[str, Any], cohort_id: str) -> CohortOpti
     )
 
 
-def make_encoder_options(values: Mapping[str, Any]) -> EncoderOptions:
-    """Encoder options of a command."""
+def make_encoder_options(values: Mapping[str, Any], references: Iterable[str] = ()) -> EncoderOptions:
+    """Encoder options of a command that asks some encoders.
+
+    Raises
+    ------
+    UsageError
+        When weights or settings are given to an encoder that there is not. One that this command does not ask may have
+        some: a config file serves several commands.
+    """
     from hypnos_bench.encoders.base import EncoderOptions
 
-    return EncoderOptions(
+    options = EncoderOptions(
         weights=_named_weights(values["weights"]),
         settings=_own_settings(values["set_"]),
         embeddings=values["embeddings"],
@@ -131,6 +140,33 @@ def make_encoder_options(values: Mapping[str, Any]) -> EncoderOptions:
         zero_phase=values["zero_phase"],
         cache=values["cache"],
     )
+    _check_names(options, references)
+    return options
+
+
+def _check_names(options: EncoderOptions, references: Iterable[str]) -> None:
+    """Refuse a misspelt id before ``--set`` or ``--weights``, where it would change nothing."""
+    from hypnos_bench.encoders.registry import ENCODERS, make_encoder
+    from hypnos_bench.registry import did_you_mean
+
+    known = set(ENCODERS.ids())
+    given = [("--weights", name) for name in options.weights] + [("--set", name) for name in options.settings]
+    asked = set(references)
+    asked |= {"hypnos"} if "hypnos-tokens" in asked else set()  # which takes the weights of hypnos
+    if asked and asked <= known:
+        for option, name in given:
+            if name in known - asked:
+                say(f"note: {option} is given for {name}, which this command does not ask ({', '.join(sorted(asked))})")
+    if all(name in known for _, name in given):
+        return
+    # Only its card says under which id a plug-in asks for its own.
+    known |= {make_encoder(name, options).card.id for name in references if not ENCODERS.is_builtin(name.split(":")[0])}
+    for option, name in given:
+        if name not in known:
+            raise click.UsageError(
+                f"{option} {name}...: no encoder of that name.{did_you_mean(name, known)} Known: "
+                f"{', '.join(sorted(known))}"
+            )
 
 
 def _named_weights(given: Sequence[str]) -> dict[str, str]:

@@ -171,7 +171,7 @@ def make_request(values: dict[str, Any]) -> tuple[RunRequest, str | None]:
     for name in encoders:
         check_reference(name)
     used = encoders or tuple(e for c in cohorts for e in COHORTS.load(c).card.encoders)
-    options, line = choose_device(make_encoder_options(values), any(map(uses_device, used)))
+    options, line = choose_device(make_encoder_options(values, used), any(map(uses_device, used)))
     shots = tuple(dict.fromkeys(Shots.parse(text) for text in values["shots"]))
     shard = choose_shard(values)
     request = RunRequest(

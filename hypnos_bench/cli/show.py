@@ -107,7 +107,7 @@ def _cohort(values: dict[str, Any]) -> dict[str, Any]:
 def _encoder(values: dict[str, Any]) -> dict[str, Any]:
     from hypnos_bench.encoders.registry import make_encoder
 
-    options, heard = _listening(make_encoder_options(values))
+    options, heard = _listening(make_encoder_options(values, [values["name"]]))
     card = make_encoder(values["name"], options).card
     told: dict[str, Any] = {**plain(card), "alignment": card.alignment, "known_settings": heard}
     if values["as_json"]:

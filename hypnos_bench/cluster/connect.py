@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -115,6 +116,8 @@ def _address(where: str, wait_s: float, say: Callable[[str], None]) -> str:
             raise UsageError(f"--scheduler {where}: write tcp://HOST:PORT or tls://HOST:PORT, or name a scheduler file")
         return where
     path = Path(where).expanduser()
+    if re.fullmatch(r"[\w.-]+:\d+", where) and not path.exists():
+        raise UsageError(f"--scheduler {where}: write tcp://{where}")
     until, told = time.monotonic() + wait_s, False
     while (address := _read_file(path)) is None:
         if time.monotonic() > until:

@@ -249,7 +249,8 @@ class Recording:
     def only(self, modalities: Collection[str]) -> Recording:
         """The recording without the channels of other modalities (`signals.kinds`); labels stay.
 
-        A channel of the file whose label does not tell its modality is hidden too.
+        A channel of the file whose label does not tell its modality is hidden too. What a kept canonical channel is
+        made from can be read, but is listed only when it is of a kept modality itself.
         """
         montage = {name: made for name, made in self.montage.items() if OF_CANONICAL[name] in modalities}
         made_from = {label for made in montage.values() for label in (made.plus, made.minus) if label is not None}

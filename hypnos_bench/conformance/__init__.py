@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from hypnos_bench.conformance.alignment import check_alignment
 from hypnos_bench.conformance.card import check_card
 from hypnos_bench.conformance.process import check_process
 from hypnos_bench.conformance.same import check_batch, check_cut, check_determinism, check_order, check_rows
@@ -27,8 +28,8 @@ from hypnos_bench.errors import UsageError
 from hypnos_bench.signals.kinds import MODALITIES
 
 ASKED: tuple[Callable[[Trial], Check], ...] = (
-    check_rows, check_determinism, check_order, check_batch, check_cut, check_missing, check_nothing, check_gap,
-    check_all_nan, check_constant, check_gain, check_short, check_rates, check_lengths,
+    check_rows, check_determinism, check_order, check_batch, check_cut, check_alignment, check_missing, check_nothing,
+    check_gap, check_all_nan, check_constant, check_gain, check_short, check_rates, check_lengths,
 )  # fmt: skip
 """What is asked of an encoder that embeds a plain recording."""
 

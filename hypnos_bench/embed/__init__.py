@@ -6,6 +6,7 @@ results. One numeric thread per process.
 
 A recording that fails is listed with its reason and does not stop the rest; whatever is finished is on disk, so a
 killed run resumes. One that the encoder refused leaves a marker there: the next run lists it again without reading it.
+A fault of the moment, or of a plug-in's code, leaves none: the recording is tried again.
 """
 
 from __future__ import annotations

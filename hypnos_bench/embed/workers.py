@@ -87,15 +87,18 @@ class Embedder:
                 return None  # by a worker that was lost before it could say so, or by another run
             embedding = self._encoder.encode(recording)
             self._store.save(card, recording, fingerprint, embedding, simulated=self._simulated)
-        except (RecordingError, OSError) as error:
+        except (RecordingError, OSError, MemoryError) as error:
             return exclusion(recording, error)
         return None
 
 
-def exclusion(recording: Recording, error: RecordingError | OSError) -> Exclusion:
+def exclusion(recording: Recording, error: RecordingError | OSError | MemoryError) -> Exclusion:
     """What an error says about a recording."""
     if isinstance(error, RecordingError):
         return Exclusion(recording.id, error.reason, is_transient(error))
+    if isinstance(error, MemoryError):
+        reason = f"not enough memory for it ({error or 'no details'}); rerun with fewer --workers"
+        return Exclusion(recording.id, reason, transient=True)
     return Exclusion(recording.id, f"{recording.signals.path}: {error.strerror or error}", transient=True)
 
 

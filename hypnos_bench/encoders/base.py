@@ -49,6 +49,9 @@ class EncoderCard:
         Cohort ids seen in pre-training, empty when nothing was learned from recordings; ``None`` when it is not known.
     marks : tuple of str
         Words every table must carry: ``untrained``, ``bf16``.
+    made_by : str
+        Of embeddings that were exported: id of the encoder that made them, whose lists of seen recordings hold for
+        them too. Not part of the definition.
     """
 
     id: str
@@ -62,12 +65,13 @@ class EncoderCard:
     missing: str
     weights: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    pretrained_on: tuple[str, ...] | None = ()
+    pretrained_on: tuple[str, ...] | None = None
     marks: tuple[str, ...] = ()
     licence: str = ""
     note: str = ""
     dim: int | None = None
     weights_name: str = ""
+    made_by: str = ""
 
     def definition(self) -> dict[str, Any]:
         """The part that enters keys and hashes."""

@@ -10,6 +10,7 @@ import numpy as np
 from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.errors import DataError, RecordingError
 from hypnos_bench.signals.base import Signal
+from hypnos_bench.signals.some import whole_file
 
 
 def read_usable(
@@ -49,7 +50,7 @@ def read_usable(
     for channel in channels:
         derivation = recording.montage.get(channel)
         if derivation is not None and derivation.minus is not None:
-            reason = check_difference(derivation, recording.signals.channels())
+            reason = check_difference(derivation, whole_file(recording.signals).channels())
             if reason is not None:
                 skipped[channel] = reason
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import re
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,12 @@ MAX_BYTES = 8 * 2**30
 
 WRAPPINGS = ("state_dict", "model_state_dict")
 """Names under which training scripts keep the weights; a file may also hold them bare."""
+
+MAX_REPEATED_BYTES = 2**30
+"""Most that tensors may hold beyond what the file stores: a view can repeat one stored number without end."""
+
+_COUNTERS = "num_batches_tracked"
+_VARIANCES = "running_var"
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -63,6 +70,7 @@ def load_checkpoint(path: Path, prefixes: Sequence[str] = ()) -> tuple[dict[str,
         found, about = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror or error}); give an existing file") from error
+    _check_sizes(path, found)
     state: dict[str, Tensor] = {}
     for key, value in found.items():
         name = key
@@ -98,7 +106,9 @@ def _sha256(path: Path, size: int, modified_ns: int) -> str:
 def check_state(
     found: Mapping[str, Tensor], wanted_shapes: Shapes, ignore: Collection[str] = (), *, where: str = "weights"
 ) -> None:
-    """Refuse weights whose names or shapes are not exactly those that are wanted.
+    """Refuse weights whose names or shapes are not exactly those that are wanted, or that cannot be weights.
+
+    Weights are floating-point numbers, but for counters of batches; variances are not negative.
 
     Parameters
     ----------
@@ -129,6 +139,16 @@ def check_state(
     if differing:
         count = f"{len(differing)} of {len(set(wanted_shapes) | set(found))} tensors differ"
         raise DataError(f"{where}: not the weights of this network; {count}, the first is {differing[0]}")
+    _check_numbers(where, {name: found[name] for name in wanted_shapes if name not in ignore})
+
+
+def _check_numbers(where: str, weights: Mapping[str, Tensor]) -> None:
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point() and not name.endswith(_COUNTERS):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise DataError(f"{where}: {name} holds {kind}, not floating-point numbers; save the weights as trained")
+        if name.endswith(_VARIANCES) and bool((tensor < 0).any()):
+            raise DataError(f"{where}: {name} holds negative variances; the weights are damaged")
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -161,7 +181,8 @@ def _read_torch(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except OSError:
         raise
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[-1] if "Unsupported" not in str(error) else "objects other than tensors"
+        asked = re.search(r"GLOBAL (\S+)", str(error))  # torch's own text ends with advice to trust the file
+        reason = f"it asks for {asked[1]}" if asked else "it holds objects other than tensors"
         raise DataError(f"{path}: cannot be read as weights only: {reason}; save its state_dict alone") from error
     except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -184,15 +205,35 @@ def _plain_numbers() -> list[Any]:
     return [*dtypes, make, (make, "numpy.core.multiarray.scalar"), (make, "numpy._core.multiarray.scalar")]
 
 
-def _plain(path: Path, key: Any, value: Any) -> Tensor:
-    """A tensor with memory of its own and nothing unusual about it."""
+def _check_sizes(path: Path, found: Mapping[Any, Any]) -> None:
+    """Bound what tensors take as float32 before any is converted: each, all together, and what they only repeat."""
+    total = 0
+    stored: dict[int, int] = {}
+    for key, value in found.items():
+        _check_kind(path, key, value)
+        size = 4 * value.numel()
+        if size > MAX_BYTES:
+            raise DataError(f"{path}: {key} has {value.numel()} numbers, more than are read")
+        total += size
+        storage = value.untyped_storage()
+        start, there = storage.data_ptr(), 4 * (storage.nbytes() // value.element_size())
+        stored[start] = max(stored.get(start, 0), there)
+    if total > MAX_BYTES:
+        raise DataError(f"{path}: its tensors take {total} bytes as float32, more than the {MAX_BYTES} that are read")
+    if total - sum(stored.values()) > MAX_REPEATED_BYTES:
+        raise DataError(f"{path}: its tensors take {total} bytes as float32, of which it stores {sum(stored.values())}")
+
+
+def _check_kind(path: Path, key: Any, value: Any) -> None:
     if not isinstance(key, str) or not isinstance(value, Tensor):
         what = type(value).__name__
         raise DataError(f"{path}: {key!r} is {what}, not a tensor; the file must hold a state_dict and nothing else")
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_complex():
         raise DataError(f"{path}: {key} is no plain tensor ({value.layout}, {value.dtype}, {value.device})")
-    if value.numel() * value.element_size() > MAX_BYTES:  # a tensor may repeat one stored number without end
-        raise DataError(f"{path}: {key} has {value.numel()} numbers, more than are read")
+
+
+def _plain(path: Path, key: Any, value: Tensor) -> Tensor:
+    """A tensor as float32 with finite numbers; one of integers stays so."""
     plain = value.detach()
     if plain.is_floating_point():
         plain = plain.to(torch.float32)

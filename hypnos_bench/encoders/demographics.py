@@ -12,6 +12,7 @@ CARD = EncoderCard(
     window_s=None,
     causal=True,
     lag_rows=0,
+    pretrained_on=(),
     channels=(),
     missing="filled with the mean of the training persons, and counted",
 )

@@ -6,17 +6,19 @@ from dataclasses import replace
 
 from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.encoders.base import Embedding, Encoder, EncoderCard, Prepared, is_staged
+from hypnos_bench.signals.kinds import MODALITIES
 
 
 class MaskedEncoder:
     """Wraps an encoder; another definition, hence other embeddings and other cells.
 
-    A recording that has none of the modalities kept is refused as the encoder refuses one without usable channels.
+    Modalities that are kept are a set: in whatever order they are named, it is one and the same encoder. A recording
+    that has none of the modalities kept is refused as the encoder refuses one without usable channels.
     """
 
     def __init__(self, inner: Encoder, keep: tuple[str, ...]) -> None:
         self.inner = inner
-        self.keep = keep
+        self.keep = tuple(sorted(set(keep), key=MODALITIES.index))
         if is_staged(inner):  # offered only where the wrapped encoder does
             self.encode_prepared = inner.encode_prepared
             self.batch_size = inner.batch_size

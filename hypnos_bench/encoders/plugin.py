@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hypnos_bench.cohorts.base import Recording
-from hypnos_bench.encoders.base import Embedding, EncoderCard, Prepared, is_staged
+from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions, Prepared, is_staged
 from hypnos_bench.encoders.reference import Guarded, Target, has_encode, told
 from hypnos_bench.errors import DataError, RecordingError, UsageError
-from hypnos_bench.spec import digest
+from hypnos_bench.spec import digest, file_sha256
 
 T = TypeVar("T")
 
@@ -43,7 +43,10 @@ class PluginEncoder:
         earlier state of that code are never taken for those of the present one. Modules which that code imports
         are not looked at.
     taken : sequence of str
-        Ids that its card may not have: those of the suite's own encoders.
+        Ids that its card may not have, in any case: those of the suite's own encoders.
+    options : EncoderOptions, optional
+        What the user gives. Its own settings and weights are among them; they become part of the card's settings too,
+        so that a plug-in cannot forget them there.
 
     Raises
     ------
@@ -51,10 +54,18 @@ class PluginEncoder:
         When it is no encoder.
     """
 
-    def __init__(self, inner: Any, reference: str, target: Target, taken: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        reference: str,
+        target: Target,
+        taken: Sequence[str] = (),
+        options: EncoderOptions | None = None,
+    ) -> None:
         self.inner = inner
         self.reference = reference
         self._target = target
+        self._options = options or EncoderOptions()
         self._check(taken)
         if is_staged(inner):  # offered only where the plug-in does
             self.prepare = self._prepare
@@ -63,18 +74,25 @@ class PluginEncoder:
 
     @cached_property
     def card(self) -> EncoderCard:
-        """The plug-in's, with the hash of its code and its name there in the settings."""
+        """The plug-in's, with the hash of its code, its name there, and what the user gave it in the settings."""
         with Guarded(f"encoder {self.reference}: its card cannot be read"):
             card = self.inner.card
         if not isinstance(card, EncoderCard):
             raise UsageError(f"encoder {self.reference}: its card is of type {type(card).__name__}, not EncoderCard")
-        if self._target.source is None:
-            return card
-        code = {"source": self._target.source, "object": self._target.name}
+        added: dict[str, Any] = self._given(card.id)
+        if self._target.source is not None:
+            added |= {"source": self._target.source, "object": self._target.name}
         try:
-            return replace(card, settings={**card.settings, **code})
+            return replace(card, settings={**card.settings, **added})
         except TypeError as error:
             raise UsageError(f"encoder {self.reference}: its card's settings are no mapping") from error
+
+    def _given(self, card_id: Any) -> dict[str, Any]:
+        """Own settings and weights of the plug-in, given under its card's id or the id it is registered by."""
+        names = [name for name in dict.fromkeys((card_id, self.reference)) if isinstance(name, str)]
+        settings = {name: dict(values) for name in names if (values := self._options.settings.get(name))}
+        weights = {name: _fingerprint(given) for name in names if (given := self._options.weights.get(name))}
+        return {what: told_of for what, told_of in (("given", settings), ("given_weights", weights)) if told_of}
 
     def encode(self, recording: Recording) -> Embedding:
         """Embed a recording.
@@ -124,7 +142,7 @@ class PluginEncoder:
     def _guarded(self, recording: str, work: Callable[[], T]) -> T:
         try:
             return work()
-        except (DataError, MemoryError):
+        except DataError:
             raise
         except (Exception, SystemExit) as error:
             raise self._error(recording, f"{told(error)}{_where(error)}") from error
@@ -156,7 +174,7 @@ class PluginEncoder:
         card = self.card
         if not isinstance(card.id, str) or not card.id.strip():
             raise UsageError(f"encoder {self.reference}: its card has the id {card.id!r}; give it a name")
-        if card.id in taken:
+        if card.id.strip().casefold() in {name.casefold() for name in taken}:
             raise UsageError(
                 f"encoder {self.reference}: its card has the id {card.id!r} of one of the suite's own; rename it"
             )
@@ -164,6 +182,15 @@ class PluginEncoder:
             digest(card.definition())
         except (TypeError, ValueError) as error:
             raise UsageError(f"encoder {self.reference}: its card cannot be hashed: {error}") from error
+
+
+def _fingerprint(weights: str) -> str:
+    """SHA-256 of a weights file's content; of the text itself where it names something else, such as a repository."""
+    path = Path(weights)
+    try:
+        return file_sha256(path) if path.is_file() else digest(weights)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); give a readable weights file") from error
 
 
 def _where(error: BaseException) -> str:

@@ -73,6 +73,7 @@ class RawPSDEncoder:
             window_s=EPOCH_S,
             causal=True,
             lag_rows=0,
+            pretrained_on=(),
             channels=CANONICAL_CHANNELS,
             missing="a missing channel gives zeros and 0 in its presence column, as does an epoch in which it is "
             "flat or lacks more than a tenth; bins above half the sampling rate are zeros; without calibration the "

@@ -56,16 +56,20 @@ def make_encoder(reference: str, options: EncoderOptions) -> Encoder:
     Raises
     ------
     UsageError
-        When there is no such encoder, or what is there is none.
+        When there is no such encoder, or what is there is none; when signals should be masked of which there are
+        embeddings only.
     """
     from hypnos_bench.encoders import demographics
     from hypnos_bench.encoders.masked import MaskedEncoder
     from hypnos_bench.encoders.plugin import PluginEncoder
-    from hypnos_bench.encoders.reference import find, make
+    from hypnos_bench.encoders.reference import PRECOMPUTED, find, make
+    from hypnos_bench.errors import UsageError
 
     target = find(reference, ENCODERS)
+    if options.keep is not None and reference.partition(":")[0] == PRECOMPUTED:
+        raise UsageError(f"encoder {reference} reads embeddings: it has no signal whose modalities could be masked")
     encoder: Encoder = make(target, options, reference)
     if target.plugin:
         taken = [name for name in ENCODERS.ids() if ENCODERS.is_builtin(name)]
-        encoder = PluginEncoder(encoder, reference, target, [*taken, demographics.CARD.id])
+        encoder = PluginEncoder(encoder, reference, target, [*taken, demographics.CARD.id], options)
     return encoder if options.keep is None else MaskedEncoder(encoder, options.keep)

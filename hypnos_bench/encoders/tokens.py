@@ -57,8 +57,9 @@ class HypnosTokens(HypnosEncoder):
     id = "hypnos-tokens"
     title = "Hypnos tokens, without the transformer"
     note = (
-        "A token sees its own second, one sample after it, and what the tokenizer's convolutions and its windowed "
-        "attention keep of the seconds before; the first minute of signal sets the start values of the running z-score."
+        "Causal after the first minute, whose signal sets the start values of the running z-score (not with "
+        "--zero-phase). A token sees its own second, one sample after it, and what the tokenizer's convolutions and "
+        "its windowed attention keep of the seconds before."
     )
 
     def __init__(self, options: EncoderOptions) -> None:

@@ -18,6 +18,8 @@ from hypnos_bench.spec import EPOCH_S
 from hypnos_bench.store.atomic import safe_name
 from hypnos_bench.store.embeddings import EmbeddingStore
 
+_ENDING = "-export"
+
 
 @dataclass(frozen=True)
 class ExportReport:
@@ -57,7 +59,7 @@ def export_recordings(
     simulated : bool
         Whether nobody was recorded; the card says so.
     pool_epochs : bool
-        Average rows over each 30-s epoch first.
+        Average rows over each 30-s epoch first, as ``run`` does. Rows of 30 s stay as they are, with their lag.
     overwrite : bool
         Replace other files of the same names.
     progress : callable, optional
@@ -104,14 +106,15 @@ class _Exporter:
             return f"not in the store ({state}); run hypnos-bench embed with the same options first"
         try:
             embedding = self._store.load(self._card, recording, fingerprint)
-            if self._pool and embedding.step_s != EPOCH_S:
-                embedding = pooled_to_epochs(embedding, self._card.lag_rows)
+            pooled_from_s = embedding.step_s if self._pool and embedding.step_s != EPOCH_S else None
+            if pooled_from_s is not None:
+                embedding = pooled_to_epochs(embedding)
             made = shaped(embedding, self._shape, recording.duration_s())
         except ValueError as error:
             return str(error)
         except IntegrityError as error:
             return f"damaged in the store ({error}); run hypnos-bench embed again"
-        self._say(made)
+        self._say(made, pooled_from_s)
         ending, writer = WRITERS[self._shape]
         stem = safe_name(recording.id)
         sidecar = {"recording": recording.id, **made.sidecar}
@@ -119,10 +122,9 @@ class _Exporter:
         new = put(self._out / f"{stem}{ending}", writer(made.arrays), overwrite=self._overwrite)
         return put(self._out / f"{stem}.json", json_bytes(sidecar), overwrite=self._overwrite) or new
 
-    def _say(self, made: Shaped) -> None:
+    def _say(self, made: Shaped, pooled_from_s: float | None) -> None:
         """Write the card before the first file; all files must fit it."""
-        pooled = self._pool and made.sidecar["step_s"] == EPOCH_S
-        said = {**card_of(self._card, simulated=self._simulated, pooled=pooled), **made.card}
+        said = {**card_of(self._card, simulated=self._simulated, pooled_from_s=pooled_from_s), **made.card}
         if self._said is None:
             put(self._out / CARD_FILE, json_bytes(said), overwrite=self._overwrite)
             self._said = said
@@ -133,18 +135,36 @@ class _Exporter:
             )
 
 
-def card_of(card: EncoderCard, *, simulated: bool, pooled: bool) -> dict[str, Any]:
-    """What ``card.json`` says of embeddings that this suite made."""
+def card_of(card: EncoderCard, *, simulated: bool, pooled_from_s: float | None = None) -> dict[str, Any]:
+    """What ``card.json`` says of embeddings that this suite made.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Of the encoder that made them.
+    simulated : bool
+        Whether nobody was recorded.
+    pooled_from_s : float, optional
+        Step of the rows that were averaged over epochs; a lag of theirs is no whole row any more.
+    """
+    pooled = pooled_from_s is not None
+    trail = f"rows trail the signal by {card.lag_rows * (pooled_from_s or 0):g} s as in the source"
     marks = sorted({*card.marks, *(["simulated"] if simulated else [])})
-    made_by = f"made by hypnos-bench with encoder {card.id}"
+    notes = [
+        f"made by hypnos-bench with encoder {card.id}{', pooled to 30-s epochs' if pooled else ''}",
+        trail if pooled and card.lag_rows else "",
+        card.note,
+    ]
     weights = " ".join(filter(None, (card.weights_name, f"sha256 {card.weights}" if card.weights else "")))
     stated: dict[str, Any] = {
-        "id": _kebab(f"{card.id}-export"),
+        # The export of an export keeps its id, so that lists of either name hold for it.
+        "id": _kebab(card.id if card.made_by and card.id.endswith(_ENDING) else f"{card.id}{_ENDING}"),
+        "made_by": card.made_by or card.id,
         "title": f"{card.title}, exported",
         "causal": card.causal,
         "lag_rows": 0 if pooled else card.lag_rows,
         "licence": card.licence,
-        "note": ". ".join(filter(None, (made_by + (", pooled to 30-s epochs" if pooled else ""), card.note))),
+        "note": ". ".join(filter(None, notes)),
     }
     optional = {
         "weights": weights,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hypnos_bench.encoders.base import Embedding
 from hypnos_bench.encoders.precomputed.osf import WIDTH as OSF_WIDTH
-from hypnos_bench.encoders.precomputed.sleepfm import MODALITIES, STEPS_S, WINDOW_S
+from hypnos_bench.encoders.precomputed.sleepfm import MODALITIES, STEPS_S, WINDOW_S, whole_rows
 from hypnos_bench.encoders.precomputed.sleepfm import WIDTH as SLEEPFM_WIDTH
 from hypnos_bench.encoders.precomputed.statement import NAN_ROWS
 from hypnos_bench.labelling.pooling import pool
@@ -29,11 +29,11 @@ class Shaped:
     card: Mapping[str, Any] = field(default_factory=dict)
 
 
-def pooled_to_epochs(embedding: Embedding, lag_rows: int) -> Embedding:
+def pooled_to_epochs(embedding: Embedding) -> Embedding:
     """Means over the rows of each 30-s epoch from the start of the recording, modality by modality.
 
-    An epoch takes the rows that stand for its own signal: those that trail it by `lag_rows`. The last epochs are left
-    out when they lack a row; an epoch before the first row, or with a row without signal, is NaN.
+    As ``run`` pools: an epoch takes the rows of its own time, whatever the encoder's lag. The last epoch is left out
+    when it lacks a row; an epoch before the first row, or with a row without signal, is NaN.
 
     Raises
     ------
@@ -44,13 +44,13 @@ def pooled_to_epochs(embedding: Embedding, lag_rows: int) -> Embedding:
     if step > EPOCH_S or abs(EPOCH_S / step - round(EPOCH_S / step)) > 1e-6:
         raise ValueError(f"rows of {step:g} s do not divide epochs of {EPOCH_S:g} s")
     n_rows = len(next(iter(embedding.arrays.values())))
-    end_s = embedding.start_s + (n_rows - lag_rows) * step
+    end_s = embedding.start_s + n_rows * step
     n_epochs = int(np.floor(end_s / EPOCH_S + 1e-6))
     if n_epochs < 1:
         raise ValueError(f"{n_rows} rows of {step:g} s fill no epoch of {EPOCH_S:g} s")
     starts = np.arange(n_epochs, dtype=np.float64) * EPOCH_S
     arrays = {
-        name: pool(replace(embedding, arrays={name: array}), starts, EPOCH_S, lag_rows)
+        name: pool(replace(embedding, arrays={name: array}), starts, EPOCH_S, 0)
         for name, array in embedding.arrays.items()
     }
     if all(np.isnan(array).all() for array in arrays.values()):
@@ -67,7 +67,6 @@ def shaped(embedding: Embedding, shape: str, duration_s: float) -> Shaped:
         When its rows or columns do not fit the shape, with what would.
     """
     n_rows = len(next(iter(embedding.arrays.values())))
-    short_s = WINDOW_S if shape == "sleepfm" else embedding.step_s
     sidecar: dict[str, Any] = {
         "start_s": embedding.start_s,
         "step_s": embedding.step_s,
@@ -76,12 +75,12 @@ def shaped(embedding: Embedding, shape: str, duration_s: float) -> Shaped:
     }
     if any(np.isnan(array).any() for array in embedding.arrays.values()):
         sidecar["nan_rows"] = NAN_ROWS
-    if duration_s - embedding.start_s - n_rows * embedding.step_s > short_s:
+    if shape == "sleepfm":
+        return _sleepfm(embedding, sidecar, n_rows, duration_s)
+    if duration_s - embedding.start_s - n_rows * embedding.step_s > embedding.step_s:
         sidecar["partial"] = True
     if shape == "osf":
         return _osf(embedding, sidecar)
-    if shape == "sleepfm":
-        return _sleepfm(embedding, sidecar)
     return _generic(embedding, sidecar, shape)
 
 
@@ -110,7 +109,7 @@ def _osf(embedding: Embedding, sidecar: dict[str, Any]) -> Shaped:
     raise ValueError(f"{array.shape[1]} columns; OSF rows have {OSF_WIDTH} or {2 * OSF_WIDTH}: choose npz")
 
 
-def _sleepfm(embedding: Embedding, sidecar: dict[str, Any]) -> Shaped:
+def _sleepfm(embedding: Embedding, sidecar: dict[str, Any], n_rows: int, duration_s: float) -> Shaped:
     layout = next((name for name, step in STEPS_S.items() if step == embedding.step_s), None)
     other = sorted(set(embedding.arrays) - set(MODALITIES))
     if other:
@@ -126,4 +125,9 @@ def _sleepfm(embedding: Embedding, sidecar: dict[str, Any]) -> Shaped:
             f"rows of {embedding.step_s:g} s from {embedding.start_s:g} s; SleepFM files hold rows of 5 s or 300 s "
             "from the start: choose npz"
         )
+    whole = whole_rows(duration_s, embedding.step_s)
+    if n_rows < whole:
+        sidecar["partial"] = True
+    if n_rows > whole or n_rows % round(WINDOW_S / embedding.step_s):
+        sidecar["tail"] = "short"  # SleepFM itself drops what fills no window
     return Shaped(embedding.arrays, sidecar, {"layout": layout})

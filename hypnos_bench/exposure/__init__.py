@@ -11,7 +11,7 @@ from hypnos_bench.exposure.entries import Entry, ExposureList, ListFile, SourceF
 from hypnos_bench.exposure.published import SplitLists, read_split_lists
 from hypnos_bench.exposure.readers import read_list, read_lists
 from hypnos_bench.exposure.shelf import load_lists
-from hypnos_bench.exposure.status import CLEAN, COHORT_SEEN, NOT_KNOWN, PERSON_SEEN, Exposure, exposure_of
+from hypnos_bench.exposure.status import CLEAN, COHORT_SEEN, NOT_KNOWN, PERSON_SEEN, Exposure, exposure_of, is_stale
 
 __all__ = [
     "CLEAN",
@@ -25,6 +25,7 @@ __all__ = [
     "SourceFile",
     "SplitLists",
     "exposure_of",
+    "is_stale",
     "load_lists",
     "read_list",
     "read_lists",

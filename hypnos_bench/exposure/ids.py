@@ -36,6 +36,9 @@ FOLDERS: Mapping[str, str] = {"mnc": "ssc/"}
 OWN_IDS: Mapping[str, re.Pattern[str]] = {"isruc": re.compile(r"(?P<person>s[123]-\d+)-\d+", re.IGNORECASE)}
 """Recording ids that a card makes of folders: names of files do not have them, lists made with this suite do."""
 
+_ADDED = re.compile(r"(?:-nsrr|-profusion|_emb(?:eddings?)?)+$", re.IGNORECASE)
+"""What annotations and embeddings of a recording are called beyond its own name."""
+
 _SUFFIX = re.compile(
     r"\.(?:hdf5|h5|edf|rec|dat|hea|mat|npy|npz|parquet|safetensors|pt|pth|pkl|pickle|csv|tsv|xml|zarr|txt)(?:\.gz)?$",
     re.IGNORECASE,
@@ -67,14 +70,28 @@ def place(text: str, cohort_id: str | None = None) -> Place | None:
         ``None`` when the id fits no rule. Of a cohort without a rule for names (a folder of files) the name is the
         recording's id, and nothing is known of the person.
     """
-    path = _SUFFIX.sub("", text.strip().replace("\\", "/"))
+    path = _without_suffix(text)
     if not path or path.endswith("/"):
         return None
+    if cohort_id is not None and cohort_id not in CARD_IDS:
+        return Place(cohort_id, bare(text), None)
+    plain = _ADDED.sub("", path)
+    return _placed(path, cohort_id) or (_placed(plain, cohort_id) if plain != path else None)
+
+
+def bare(text: str) -> str:
+    """An id as it is, case folded, without folders and a file's suffix: for ids that fit no rule of their cohort."""
+    return _without_suffix(text).rpartition("/")[2].casefold()
+
+
+def _without_suffix(text: str) -> str:
+    return _SUFFIX.sub("", text.strip().replace("\\", "/"))
+
+
+def _placed(path: str, cohort_id: str | None) -> Place | None:
     if cohort_id is None:
         return next((found for name in NAMED if (found := _by_card(path, name)) is not None), None)
     name = path.rpartition("/")[2]
-    if cohort_id not in CARD_IDS:
-        return Place(cohort_id, name.casefold(), None)
     if cohort_id in OWN_IDS and (match := OWN_IDS[cohort_id].fullmatch(name)):
         return Place(cohort_id, name.casefold(), match["person"].casefold())
     found = _by_card(path, cohort_id)

@@ -15,7 +15,7 @@ from typing import Any
 from hypnos_bench.cohorts.registry import COHORTS
 from hypnos_bench.errors import DataError, UsageError
 from hypnos_bench.exposure.entries import ROLES, Entry, Format, ListFile, SourceFile
-from hypnos_bench.exposure.ids import place
+from hypnos_bench.exposure.ids import Place, bare, place
 from hypnos_bench.registry import did_you_mean
 
 MAX_BYTES = 64 * 2**20
@@ -28,6 +28,8 @@ _OSF_NAME = re.compile(r"patient_(?P<role>(?:pretrain|downstream)_(?:train|valid
 _SLEEPFM_NAME = re.compile(r"[\w.-]*split[\w.-]*\.json", re.IGNORECASE)
 _OSF_COLUMN = "patient_id"
 _COLUMNS = ("recording", "person", "cohort", "role")
+_WEAK = ("nchsdb",)
+"""Cohorts whose ids may be of others as well: two bare numbers."""
 _TABLES = (".csv", ".tsv")
 _TEXTS = (".txt", ".list", "")
 
@@ -84,12 +86,14 @@ def read_list(path: Path, *, role: str | None = None, cohort: str | None = None)
     role : str, optional
         Role of entries whose file says none; ``pretrain`` when not given.
     cohort : str, optional
-        Cohort of ids that do not tell it themselves.
+        Cohort of ids that do not tell it themselves. An id of a cohort that is given, here or in a column, is of that
+        cohort even if it is written otherwise than its files: it is taken as person and as recording.
 
     Raises
     ------
     DataError
-        When it cannot be read, is too large, or is not such a list, naming file and line.
+        When it cannot be read, is too large, is not such a list, or an id tells another cohort than its column,
+        naming file and line.
     UsageError
         For a cohort that is not known.
     """
@@ -258,11 +262,25 @@ def _entry(line: _Line, fallback: str | None) -> Entry:
             raise DataError(f"{line.where}: whose person is {line.text!r}? Add a column 'cohort', or give --cohort")
         return Entry(line.text, line.role, cohort, None, line.text.casefold())
     found = place(line.text, line.cohort or fallback)
-    if found is None and line.cohort is None and fallback is not None:
-        found = place(line.text)  # --cohort speaks for ids that do not tell
+    if found is None and (line.cohort or fallback) is not None:
+        found = _otherwise(line, line.cohort or fallback or "")
     if found is None:
         return Entry(line.text, line.role)
     return Entry(line.text, line.role, found.cohort, found.recording, found.person)
+
+
+def _otherwise(line: _Line, cohort: str) -> Place:
+    """Place an id that is not written as the files of the cohort that it is said to be of."""
+    told = place(line.text)
+    if told is not None and line.cohort is None:
+        return told  # --cohort speaks for ids that do not tell
+    if told is not None and told.cohort not in _WEAK:
+        raise DataError(f"{line.where}: {line.text!r} is an id of {told.cohort}, but stands there as one of {cohort}")
+    # A bare number or code, as tables have them: it is the person's, or the recording's own.
+    name = bare(line.text)
+    if not name:
+        raise DataError(f"{line.where}: {line.text!r} is no id")
+    return Place(cohort, name, name)
 
 
 def _known_cohort(cohort: str, where: str) -> None:

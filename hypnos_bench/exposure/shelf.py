@@ -71,15 +71,16 @@ def counts(one: ExposureList) -> dict[str, dict[str, int]]:
     return {role: dict(sorted(by_cohort.items())) for role, by_cohort in sorted(found.items())}
 
 
-def load_lists(results: Path, encoder_id: str) -> tuple[ExposureList, ...]:
+def load_lists(results: Path, *encoder_ids: str) -> tuple[ExposureList, ...]:
     """Lists of one encoder, by name; none when nothing was added.
 
     Parameters
     ----------
     results : Path
         The results folder.
-    encoder_id : str
-        ``EncoderCard.id``. A masked encoder has the id of the one it wraps; an untrained one has its own.
+    *encoder_ids : str
+        ``EncoderCard.id``, and ``EncoderCard.made_by`` of exported embeddings. A masked encoder has the id of the one
+        it wraps; an untrained one has its own.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def load_lists(results: Path, encoder_id: str) -> tuple[ExposureList, ...]:
     DataError
         When it cannot be read.
     """
-    return tuple(one for one in all_lists(results) if one.encoder == encoder_id)
+    return tuple(one for one in all_lists(results) if one.encoder in encoder_ids)
 
 
 def all_lists(results: Path) -> tuple[ExposureList, ...]:

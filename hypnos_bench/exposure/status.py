@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from hypnos_bench.cohorts.base import Cohort
+from hypnos_bench.cohorts.registry import COHORTS
 from hypnos_bench.encoders.base import EncoderCard
 from hypnos_bench.exposure.entries import ExposureList
-from hypnos_bench.leakage import seen_in_pretraining
+from hypnos_bench.leakage import seen_in_pretraining, unrecognised
 from hypnos_bench.spec import digest
 
 Status = Literal["clean", "cohort seen", "person seen", "not known"]
@@ -24,6 +25,13 @@ NOT_KNOWN: Status = "not known"
 CARD = "card"
 """Source of what the encoder's card says."""
 
+SIMULATED = "simulated: nobody was recorded"
+"""Source of a cohort that no encoder can have seen."""
+
+USER_FOLDERS = frozenset({"array-folder", "edf-folder"})
+"""Cohorts whose recordings may be anybody's: no card can name them."""
+
+_DEMO = "demo"
 _UNTRAINED = "untrained"
 
 
@@ -42,7 +50,9 @@ class Exposure:
     known : bool
         Whether anything says what was used. Without it no person is known to be unseen either.
     sources : tuple of str
-        Names of the lists that cover the cohort, and ``card``.
+        Names of the lists that cover the cohort, and ``card`` where the card says whether it was used; or `SIMULATED`.
+    made_by : str
+        As ``EncoderCard.made_by``: an encoder whose lists count as well.
     """
 
     encoder: str
@@ -51,6 +61,7 @@ class Exposure:
     cohort_seen: bool = False
     known: bool = False
     sources: tuple[str, ...] = ()
+    made_by: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -108,34 +119,56 @@ def exposure_of(
     ----------
     card : EncoderCard
         ``pretrained_on`` says which cohorts were used: ``None`` is not known, ``()`` is that nothing was learned from
-        recordings.
+        recordings. A name that no cohort has, by any of the names in ``leakage``, may be any cohort's; and
+        `USER_FOLDERS` may hold recordings of any cohort: what such a card leaves open is not known.
     cohort : Cohort, or tuple of cohort id and mapping of recording id to person
     lists : sequence of ExposureList
-        Those of this encoder, as :func:`~hypnos_bench.exposure.load_lists` gives them; others are passed over.
+        Those of this encoder, and of the one that made its embeddings, as
+        :func:`~hypnos_bench.exposure.load_lists` gives them; others are passed over.
 
     Returns
     -------
     Exposure
         A person is seen when a list names the person or one of the recordings in a role that was learned from. A list
         with any entry of the cohort makes it known for all of its persons. Lists win over a card that says that
-        nothing was learned, unless the encoder is marked as untrained.
+        nothing was learned, unless the encoder is marked as untrained. A simulated cohort that neither names is clean.
     """
     cohort_id, people = (
         (cohort.card.id, {r.id: r.person for r in cohort.recordings}) if isinstance(cohort, Cohort) else cohort
     )
     untrained = card.pretrained_on == () and _UNTRAINED in card.marks
-    covering = [x for x in lists if x.encoder == card.id and cohort_id in x.cohorts and not untrained]
-    sources = sorted({x.name for x in covering}) + ([CARD] if card.pretrained_on is not None else [])
+    own = {card.id, card.made_by}
+    covering = [x for x in lists if x.encoder in own and cohort_id in x.cohorts and not untrained]
     named = seen_in_pretraining(card.pretrained_on, cohort_id) is not None
+    if _is_simulated(cohort) and not named and not covering:
+        return Exposure(card.id, cohort_id, known=True, sources=(SIMULATED,))
+    told = named or _tells(card, cohort_id)
     used = any(x.levels[entry.role] != "not seen" for x in covering for entry in x.of(cohort_id))
+    agrees = told and (named or not used)  # a card that says the contrary of the lists is no witness
+    sources = sorted({x.name for x in covering}) + ([CARD] if agrees else [])
     return Exposure(
         card.id,
         cohort_id,
         seen=_seen(cohort_id, people, covering),
         cohort_seen=named or used,
-        known=card.pretrained_on is not None or bool(covering),
+        known=told or bool(covering),
         sources=tuple(sources),
+        made_by=card.made_by,
     )
+
+
+def _is_simulated(cohort: Cohort | tuple[str, Mapping[str, str]]) -> bool:
+    return cohort.card.simulated if isinstance(cohort, Cohort) else cohort[0] == _DEMO
+
+
+def _tells(card: EncoderCard, cohort_id: str) -> bool:
+    """Whether a card that does not name the cohort says that it was not used."""
+    if card.pretrained_on is None:
+        return False
+    if not card.pretrained_on:
+        return True
+    registered = set(COHORTS.ids()) - USER_FOLDERS
+    return cohort_id not in USER_FOLDERS and not unrecognised(card.pretrained_on, registered)
 
 
 def _seen(cohort_id: str, people: Mapping[str, str], lists: Sequence[ExposureList]) -> dict[str, tuple[str, ...]]:
@@ -156,3 +189,21 @@ def _seen(cohort_id: str, people: Mapping[str, str], lists: Sequence[ExposureLis
             for person in found:
                 roles.setdefault(person, set()).add(entry.role)
     return {person: tuple(sorted(names)) for person, names in sorted(roles.items())}
+
+
+def is_stale(block: Mapping[str, Any], encoder: str, cohort_id: str, lists: Sequence[ExposureList]) -> bool:
+    """Whether lists were added or removed since a cell's block was made; told from their names.
+
+    Parameters
+    ----------
+    block : mapping
+        ``n["exposure"]`` of a cell.
+    encoder : str
+        Id of its encoder.
+    cohort_id : str
+    lists : sequence of ExposureList
+        All that are kept, those of other encoders too: embeddings may be another encoder's.
+    """
+    used = set(block.get("sources", ())) - {CARD, SIMULATED}
+    own = {x.name for x in lists if x.encoder == encoder and cohort_id in x.cohorts}
+    return not own <= used <= {x.name for x in lists}

@@ -121,7 +121,7 @@ def overlap_line(listed: ListedFold) -> str:
     counts = listed.overlap
     line = (
         f"{counts['recordings_in_train']:,} of {counts['recordings']:,} test recordings are of persons who are also in "
-        f"train; {len(listed.test):,} are tested"
+        f"train; {len(listed.test):,} are on the test side, before labels and losses"
     )
     absent = {side: count for side, count in listed.absent.items() if count}
     if absent:

@@ -136,6 +136,11 @@ class Comparison:
         return " · ".join([*parts, *([f"#{self.suffix}"] if self.suffix else [])])
 
     @property
+    def folded(self) -> bool:
+        """Whether there are several folds."""
+        return self.split != "holdout" and SplitSpec(**self.spec["split"]).listed is None
+
+    @property
     def leaky(self) -> bool:
         """Whether persons are on both sides of the split."""
         return SplitSpec(**self.spec["split"]).leaky

@@ -19,6 +19,8 @@ ASSUMED = (
     "every recording counts as its own person: somebody recorded twice would be trained and tested on; "
     "say who is who with --person-pattern"
 )
+DENIED = "not embedded by "
+"""How the reason begins for which a recording is left out because another encoder of the run lost it."""
 SHOWN = 3
 """How many reasons a terminal shows; reports show all."""
 
@@ -158,7 +160,7 @@ def _seeds(comparison: Comparison, shots: str) -> int:
 
 def shots_line(comparison: Comparison) -> str:
     """``1% = 1 of 29 training persons``, for every label budget."""
-    fold = "" if comparison.split == "holdout" else " in each fold"
+    fold = " in each fold" if comparison.folded else ""
     parts: list[str] = []
     for shots in comparison.shots:
         train, available = comparison.count("persons_train", shots), comparison.count("persons_available", shots)
@@ -197,18 +199,26 @@ def per_row(comparison: Comparison, text: Callable[[Row], str]) -> str:
 
 
 def exclusions(comparison: Comparison) -> list[str]:
-    """``recording: reason`` for all excluded recordings; the encoder is named where only some lost it."""
-    found: dict[tuple[str, str], set[str]] = {}
+    """``recording: reason`` for all excluded recordings, each once; the encoder is named where only some lost it.
+
+    What one row lost and the others were denied for its sake stands once, in the words of the row that lost it.
+    """
+    found: dict[str, dict[str, set[str]]] = {}
     for row in comparison.rows:
         for cell in comparison.cells_of(row):
             for entry in cell.n.get("excluded", ()):
                 reason = " ".join(str(entry["reason"]).split())
-                found.setdefault((str(entry["recording"]), reason), set()).add(row.name)
+                found.setdefault(str(entry["recording"]), {}).setdefault(reason, set()).add(row.name)
     everyone = {row.name for row in comparison.rows}
-    return [
-        f"{recording}: {reason}" + ("" if rows == everyone else f" ({', '.join(sorted(rows))})")
-        for (recording, reason), rows in sorted(found.items())
-    ]
+    lines = []
+    for recording, reasons in sorted(found.items()):
+        own = {reason: rows for reason, rows in reasons.items() if not reason.startswith(DENIED)} or reasons
+        told = [
+            reason + ("" if rows == everyone else f" ({', '.join(sorted(rows))})")
+            for reason, rows in sorted(own.items())
+        ]
+        lines.append(f"{recording}: {'; '.join(told)}")
+    return lines
 
 
 def excluded_line(comparison: Comparison, reasons: bool = True) -> str:

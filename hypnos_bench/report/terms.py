@@ -70,21 +70,24 @@ def clean_only_line(comparison: Comparison) -> str:
     if not left:
         return ""
     most = max(left, key=lambda block: int(block["persons"]))
-    return (
-        f"clean only: {most['persons']:,} persons whom an encoder of the run has seen in pre-training are not tested, "
-        f"{most['recordings']:,} recordings"
-    )
+    if not most["persons"]:
+        return "clean only: no encoder of the run has seen any of the persons, as far as is known"
+    people = "1 person" if most["persons"] == 1 else f"{most['persons']:,} persons"
+    seen = f"{people}, {most['recordings']:,} recordings"
+    return f"clean only: not tested, since an encoder of the run has seen them: {seen}"
 
 
 def common_lines(comparison: Comparison) -> list[str]:
-    """What every row has in common, and what each encoder lost of it, with reasons."""
-    shared = {tuple(sorted(block.items())) for block in _blocks(comparison.cells, "common")}
+    """What the rows have in common, and what each encoder lost of it, with reasons; rows without a result apart."""
+    there = [row for row in comparison.rows if comparison.finished(row)]
+    shared = {tuple(sorted(block.items())) for row in there for block in _blocks(comparison.finished(row), "common")}
     if len(shared) != 1:
         return []
     block = dict(shared.pop())
     units = "" if comparison.by_person else f" and {block['units']:,} {comparison.unit}"
-    lost = "; ".join(f"by {row.name} {text}" for row in comparison.rows if (text := _lost(comparison, row)))
-    return [f"all rows: {block['recordings']:,} recordings{units} in common; lost: {lost or 'nothing'}"]
+    who = "all rows" if len(there) == len(comparison.rows) else ", ".join(row.name for row in there)
+    lost = [f"by {row.name} {text}" for row in comparison.rows if (text := _lost(comparison, row))]
+    return [f"{who}: {block['recordings']:,} recordings{units} in common; lost: {'; '.join(lost) or 'nothing'}"]
 
 
 def alignment_lines(comparison: Comparison) -> list[str]:

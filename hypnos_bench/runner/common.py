@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from hypnos_bench.probe import ProbeData
 from hypnos_bench.probe.data import Indices, stretches
 from hypnos_bench.runner.gather import Gathered
 from hypnos_bench.runner.labels import Labels
+from hypnos_bench.runner.sources import labels_apart
 from hypnos_bench.spec import digest
 
 NO_ROWS = "without embedding rows"
@@ -38,27 +39,30 @@ class Common:
     digest : str
         Of `units`; empty when they are all that are labelled.
     lost : mapping of str to mapping of str to Exclusion
-        Labelled recordings that do not count: by whom they were lost (``Source.name``), and why.
+        Labelled recordings that do not count: by whom they were lost (``Source.key``), and why.
+    names : mapping of str to str
+        ``Source.key`` to what the encoder is called in cells.
     """
 
     units: Mapping[str, Indices]
     digest: str
     lost: Mapping[str, Mapping[str, Exclusion]]
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
         """Recordings and units in common."""
         return {"recordings": len(self.units), "units": sum(len(index) for index in self.units.values())}
 
-    def exclusions(self, names: Sequence[str]) -> Iterator[Exclusion]:
+    def exclusions(self, keys: Sequence[str]) -> Iterator[Exclusion]:
         """Recordings that do not count, as cells of these encoders list them: their own losses in their own words."""
         for recording, by in sorted(self.lost.items()):
-            own = [by[name] for name in names if name in by]
+            own = [by[key] for key in keys if key in by]
             if own:
                 yield own[0]
                 continue
             other, exclusion = next(iter(by.items()))
-            reason = f"not embedded by {other}: {exclusion.reason}" if other else exclusion.reason
+            reason = f"not embedded by {self.names[other]}: {exclusion.reason}" if other else exclusion.reason
             yield Exclusion(recording, reason, any(e.transient for e in by.values()))
 
 
@@ -72,10 +76,10 @@ def in_common(cohort: Cohort, labels: Labels, several: Sequence[Gathered]) -> Co
     """
     units: dict[str, Indices] = {}
     lost: dict[str, dict[str, Exclusion]] = {}
-    losses = [(gathered.source.name, {e.recording: e for e in gathered.lost}) for gathered in several]
+    losses = [(gathered.source.key, {e.recording: e for e in gathered.lost}) for gathered in several]
     for recording in labels.labelled(cohort):
         name = recording.id
-        by = {encoder: own[name] for encoder, own in losses if name in own}
+        by = {key: own[name] for key, own in losses if name in own}
         if by:
             lost[name] = by
             continue
@@ -90,7 +94,7 @@ def in_common(cohort: Cohort, labels: Labels, several: Sequence[Gathered]) -> Co
         raise _nothing(cohort, labels, several, lost)
     whole = not lost and all(len(index) == labels.count(name) for name, index in units.items())
     told = [[name, [list(pair) for pair in stretches(index)]] for name, index in sorted(units.items())]
-    return Common(units, "" if whole else digest(told), lost)
+    return Common(units, "" if whole else digest(told), lost, labels_apart(g.source for g in several))
 
 
 def _nothing(
@@ -160,7 +164,7 @@ def probe_data(
                 "from the first cannot be tested on the second; use --masking refit"
             )
     recordings = [recording for recording in cohort.recordings if recording.id in common.units]
-    names = [train.source.name, *([test.source.name] if test else [])]
+    keys = [train.source.key, *([test.source.key] if test else [])]
     return ProbeData(
         everyone=labels.everyone,
         recordings=[recording.id for recording in recordings],
@@ -173,7 +177,7 @@ def probe_data(
         tested_picked=test.rows_of(common.units) if test else None,
         share=labels.shares(common.units),
         demographics=read_demographics(recordings, demographics) if demographics else None,
-        excluded=[*labels.excluded, *common.exclusions(names)],
+        excluded=[*labels.excluded, *common.exclusions(keys)],
         dropped=_dropped(labels, common, train, test),
         column=labels.people.column if labels.people else "",
         embed_s=train.embed_s + (test.embed_s if test else 0.0),

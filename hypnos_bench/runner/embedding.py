@@ -75,6 +75,11 @@ def _tell(source: Source, report: EmbedReport, say: Callable[[str], None]) -> No
         say(f"{report.damaged} damaged embedding files were made again")
     for exclusion in report.failed:
         say(f"not embedded: {source.name}: {exclusion.recording}: {exclusion.reason}")
+    if report.known:
+        say(
+            f"{source.name}: {report.known} of these were refused by an earlier run and not tried again; to do so: "
+            "hypnos-bench embed --retry, or run --recompute"
+        )
 
 
 def _tell_unmatched(source: Source, part: CohortPlan, say: Callable[[str], None]) -> None:

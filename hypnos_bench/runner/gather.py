@@ -100,6 +100,9 @@ def gather(
             continue
         try:
             embedding = _load_or_remake(request, cohort, source, recording, say)
+            if isinstance(embedding, Exclusion):
+                losses.append(embedding)
+                continue
             x, units = _features(request, recording, pooling, labels, source, embedding)
         except (RecordingError, UsageError) as error:  # rows of a length that does not fit the task: of this recording
             reason = error.reason if isinstance(error, RecordingError) else str(error)
@@ -125,8 +128,10 @@ def _features(
     return made.x, made.kept
 
 
-def _load_or_remake(request: RunRequest, cohort: Cohort, source: Source, recording: Recording, say: Say) -> Embedding:
-    """Read an embedding; one whose content was damaged on disk is made again, and that is said."""
+def _load_or_remake(
+    request: RunRequest, cohort: Cohort, source: Source, recording: Recording, say: Say
+) -> Embedding | Exclusion:
+    """Read an embedding; one whose content was damaged on disk is made again where that is possible, and said."""
     store = EmbeddingStore(request.results)
     fingerprints = cohort.source_fingerprints
     try:
@@ -138,5 +143,5 @@ def _load_or_remake(request: RunRequest, cohort: Cohort, source: Source, recordi
         [recording], fingerprints, source.reference, source.options, request.results, simulated=cohort.card.simulated
     )
     if report.failed:
-        raise RecordingError(recording.id, report.failed[0].reason)
+        return report.failed[0]  # which says whether trying again may help
     return store.load(source.card, recording, fingerprints[recording.id])

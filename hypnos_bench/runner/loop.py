@@ -134,7 +134,7 @@ class _Run:
             common = in_common(part.cohort, labels, usable)
             self._tell(labels, common, usable, broken.values())
             part = part.settle(common.digest, self.request)
-            self._keep(part, labels, common, usable, bool(broken))
+            self._keep(part, labels, common, usable, embedded, bool(broken))
             for block in part.blocks:
                 self._block(part, block, labels, common, gathered)
         return self.stamp(part)
@@ -166,14 +166,30 @@ class _Run:
         for name, why in {g.source.name: _why(g) for g in broken}.items():
             self.say(f"{name} {why}; the others are compared without it")
 
-    def _keep(self, part: CohortPlan, labels: Labels, common: Common, usable: Sequence[Gathered], broken: bool) -> None:
+    def _keep(
+        self,
+        part: CohortPlan,
+        labels: Labels,
+        common: Common,
+        usable: Sequence[Gathered],
+        embedded: Embedded,
+        broken: bool,
+    ) -> None:
         """Keep what was found out, unless trying again may find something else."""
         records = PlanRecords(self.request.results)
         passing = any(e.transient for e in labels.excluded) or any(e.transient for g in usable for e in g.lost)
         if broken or passing:
             records.forget(part.record)
         else:
-            lost = {g.source.name: loss_of(g, labels) for g in usable if g.source.embedded}
+            lost = {
+                g.source.key: {
+                    "encoder": g.source.label,
+                    **loss_of(g, labels),
+                    "refused": sorted(e.recording for e in embedded[g.source.key][0]),
+                }
+                for g in usable
+                if g.source.embedded
+            }
             records.save(part.record, PlanRecord(common.digest, common.counts, lost))
 
     def _block(
@@ -205,7 +221,7 @@ class _Run:
         try:
             lacking = [g for g in rows if not g.units]
             if lacking:
-                raise FitError(f"{lacking[0].source.name} {_why(lacking[0])}")
+                raise FitError(f"{lacking[0].source.label} {_why(lacking[0])}")
             data = work.data(rows)
         except FitError as error:
             facts, message = {"common": work.common.counts, "lost": work.lost}, str(error)

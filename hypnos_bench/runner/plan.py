@@ -12,7 +12,7 @@ from hypnos_bench.encoders.base import EncoderCard
 from hypnos_bench.exposure import Exposure, SplitLists
 from hypnos_bench.heads.registry import default_settings, is_seeded
 from hypnos_bench.runner.listed import read_lists_of
-from hypnos_bench.runner.record import PlanRecords
+from hypnos_bench.runner.record import PlanRecords, regained
 from hypnos_bench.runner.request import Pooling, RunRequest, check_request
 from hypnos_bench.runner.seen import exposures, untested
 from hypnos_bench.runner.sources import DEMOGRAPHICS, Asked, Source, ask
@@ -169,7 +169,7 @@ def _of_cohort(request: RunRequest, cohort: Cohort, asked: Sequence[Asked], list
         split = replace(split, lists=lists.digest)
     columns = _columns(request, asked, known_demographics(request.task, cohort))
     known = exposures(request, cohort, [s for c in columns for s in (c.source, c.tested) if s is not None])
-    out = untested(cohort, known) if request.clean_only else frozenset()
+    out = untested(request, cohort, known) if request.clean_only else frozenset()
     sample = SampleSpec(untested=digest(sorted(out)) if out else "")
     blocks = []
     for column in columns:
@@ -180,7 +180,9 @@ def _of_cohort(request: RunRequest, cohort: Cohort, asked: Sequence[Asked], list
     embedded = [(source, pooling) for source, pooling in made.rows if source.embedded]
     made = replace(made, record=PlanRecords.key(request.task, cohort_part, embedded))
     record = None if request.recompute else PlanRecords(request.results).get(made.record)
-    return made if record is None else made.settle(record.common, request)
+    if record is None or regained(request.results, cohort, record, [source for source, _ in embedded]):
+        return made
+    return made.settle(record.common, request)
 
 
 def known_demographics(task: TaskSpec, cohort: Cohort) -> tuple[str, ...]:

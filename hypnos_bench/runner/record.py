@@ -7,17 +7,19 @@ the cohort. It depends on the labels and on the encoders alone; so it is kept un
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hypnos_bench import __version__
+from hypnos_bench.cohorts.base import Cohort
 from hypnos_bench.errors import DataError, IntegrityError
 from hypnos_bench.runner.request import Pooling
 from hypnos_bench.runner.sources import Source
 from hypnos_bench.spec import CELL_SCHEMA, TaskSpec, digest
 from hypnos_bench.store.atomic import atomic_write, remove
+from hypnos_bench.store.embeddings import EmbeddingStore
 
 _MAX_BYTES = 2**25
 
@@ -33,12 +35,23 @@ class PlanRecord:
     counts : mapping of str to int
         Recordings and units in common.
     lost : mapping of str to mapping
-        Encoder to what it lost.
+        ``Source.key`` to what the encoder lost; under ``refused`` the recordings that it could not embed.
     """
 
     common: str
     counts: Mapping[str, int]
     lost: Mapping[str, Any]
+
+
+def regained(results: Path, cohort: Cohort, record: PlanRecord, sources: Iterable[Source]) -> bool:
+    """Whether a recording has been embedded since that an encoder refused then (``embed --retry``)."""
+    store, known = EmbeddingStore(results), {recording.id: recording for recording in cohort.recordings}
+    return any(
+        store.state(source.card, known[name], cohort.source_fingerprints[name]) == "ok"
+        for source in sources
+        for name in record.lost.get(source.key, {}).get("refused", ())
+        if name in known
+    )
 
 
 class PlanRecords:

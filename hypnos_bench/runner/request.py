@@ -12,6 +12,7 @@ from hypnos_bench.encoders.base import EncoderOptions
 from hypnos_bench.errors import UsageError
 from hypnos_bench.heads.registry import HEADS, head_kind
 from hypnos_bench.metrics.registry import check_metrics
+from hypnos_bench.signals.kinds import parse_modalities
 from hypnos_bench.spec import Shots, SplitKind, SplitSpec, TaskSpec
 
 Inputs = Literal["embedding", "embedding+demographics"]
@@ -32,7 +33,8 @@ class RunRequest:
     inputs : tuple of {"embedding", "embedding+demographics"}
         The second for whole recordings only.
     modalities : tuple of tuple of str
-        Subsets of modalities: of each encoder a masked variant per subset, beside the one that sees all.
+        Subsets of modalities: of each encoder a masked variant per subset, beside the one that sees all. Their order
+        says nothing: they are kept in that of ``signals.kinds.MODALITIES``.
     masking : tuple of {"refit", "test"}
         Whether heads of masked variants learn from masked recordings too, or are tested on them only.
     seeds : int, optional
@@ -47,6 +49,11 @@ class RunRequest:
         ``i/n``: this run's share of recordings and cells; empty: everything.
     recompute : bool
         Whether cells are computed that are saved already.
+
+    Raises
+    ------
+    UsageError
+        For an unknown modality.
     """
 
     task: TaskSpec
@@ -70,6 +77,11 @@ class RunRequest:
     workers: int = 1
     recompute: bool = False
     command: str = ""
+
+    def __post_init__(self) -> None:
+        # What is kept becomes part of an encoder's definition, hence of keys: in one order, whoever asks.
+        subsets = [parse_modalities(",".join(keep)) for keep in self.modalities]
+        object.__setattr__(self, "modalities", tuple(dict.fromkeys(keep for keep in subsets if keep is not None)))
 
     @property
     def chosen_heads(self) -> tuple[str, ...]:
@@ -105,14 +117,20 @@ def check_request(request: RunRequest) -> None:
         raise UsageError(f"--pooling is for tasks about whole recordings; {task.id} asks about {task.unit}s")
     if task.by_person and request.split == "epoch":
         raise UsageError(f"--split epoch divides epochs or windows; a row of {task.id} is a {task.unit}")
-    if task.unit == "person" and request.split == "recording":
-        raise UsageError(f"--split recording ignores persons; {task.id} has one recording of each")
+    if task.unit == "person" and request.split is not None and SplitSpec(kind=request.split).leaky:
+        raise UsageError(f"--split {request.split} ignores persons; {task.id} has one recording of each")
     for cohort_id in request.cohorts:
         card = COHORTS.load(cohort_id).card
         if task.label in LABEL_KINDS and task.label not in card.labels:
             offered = ", ".join(card.labels)
             raise UsageError(f"task {task.id} needs {task.label} labels; cohort {card.id} offers {offered}")
     _check_lists(request)
+    if request.shard and request.recompute:
+        raise UsageError(
+            "--recompute does not go with --shard: shares would differ in what could be embedded. To try lost "
+            "recordings again, run hypnos-bench embed --retry --shard I/N for every share, and then run --shard "
+            "without --recompute"
+        )
 
 
 def _check_lists(request: RunRequest) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,6 +16,7 @@ from hypnos_bench.runner.request import RunRequest
 from hypnos_bench.spec import digest
 
 PRECOMPUTED = "precomputed"
+_SHOWN = 8  # of a key
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,23 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Reference with the modalities that are kept: ``osf [eeg, eog]``."""
-        return self.reference if self.options.keep is None else f"{self.reference} [{', '.join(self.options.keep)}]"
+        """Reference with the modalities that are kept, as the user knows it: ``osf [eeg, eog]``."""
+        return self._with_modalities(self.reference)
+
+    @property
+    def label(self) -> str:
+        """Card id with the modalities that are kept, for cells: a reference may hold a path of this machine."""
+        return self._with_modalities(self.card.id)
+
+    def _with_modalities(self, name: str) -> str:
+        return name if self.options.keep is None else f"{name} [{', '.join(self.options.keep)}]"
+
+
+def labels_apart(sources: Iterable[Source]) -> dict[str, str]:
+    """``Source.key`` to ``Source.label``, with the start of the key where several encoders have the same."""
+    several = {source.key: source.label for source in sources}
+    count = Counter(several.values())
+    return {key: label if count[label] == 1 else f"{label} ({key[:_SHOWN]})" for key, label in several.items()}
 
 
 DEMOGRAPHICS = Source(demographics.CARD.id, EncoderOptions(), demographics.CARD)

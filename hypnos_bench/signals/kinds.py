@@ -26,10 +26,10 @@ _RULES: tuple[tuple[str, str], ...] = (
         "resp",
         r".*(?:abd|tho|thx|chest|effort|rip|flow|nasal|nasor|(?<!temp)oral|therm|pres|snor|mic|spo2|sao2|sa02|o2-?masimo).*",
     ),
-    ("resp", r".*(?:ppg|pleth|pulse|heartrate|hrate|co2|newair|newa|cannula|ptaf).*|hr|h\.r\.|pr|np|sn"),
+    ("resp", r".*(?:ppg|pleth|pulse|heartrate|hrate|co2|newair|newa|cannula|ptaf).*|hr|h\.r\.|pr|(?:resp)?-?(?:np|sn)"),
     (
         "emg",
-        r".*(?:emg|chin|leg|arm|foot|feet|extensor|flexor|ext\d|mass[ae]t|mass-|masset|temporalis|scm|scalene|tib|plm).*|[lr]at(?:[^a-z].*)?",
+        r".*(?:emg|chin|leg|arm|foot|feet|extensor|flexor|ext\d|mass[ae]t|mass-|masset|temporalis|scm|scalene|tib|plm).*|(?:l|r|left|right)-?at(?:[^a-z].*)?|at-?(?:l|r|left|right)",
     ),
     ("eeg", rf"eeg.*|{_SITE}(?:[^a-z].*|{_SITE}.*)?"),
 )

@@ -20,7 +20,8 @@ class SomeChannels:
     modalities : collection of str
         Kept (``signals.kinds.MODALITIES``).
     also : collection of str
-        Labels kept whatever they look like: what kept canonical channels are made from.
+        Labels that can be read though they are not listed: what kept canonical channels are made from. An eye channel
+        may need a mastoid as its reference; that makes the mastoid no channel of the eyes.
     """
 
     def __init__(self, whole: SignalFile, modalities: Collection[str], also: Collection[str] = ()) -> None:
@@ -40,12 +41,12 @@ class SomeChannels:
 
     @property
     def whole(self) -> SignalFile:
-        """The file with all its channels, for what does not depend on which of them are kept."""
+        """The file with all its channels; see `whole_file`."""
         return self._whole
 
     def channels(self) -> tuple[Channel, ...]:
-        """Header entries that are kept, in file order."""
-        return tuple(channel for channel in self._whole.channels() if self._kept(channel.label))
+        """Header entries of the modalities kept, in file order."""
+        return tuple(channel for channel in self._whole.channels() if modality_of(channel.label) in self._modalities)
 
     def duration_s(self) -> float:
         """Length of the recording in seconds."""
@@ -60,14 +61,22 @@ class SomeChannels:
         return self._whole.repairs()
 
     def unreadable(self) -> Mapping[str, str]:
-        """Kept channels whose values cannot be given."""
-        return {label: reason for label, reason in self._whole.unreadable().items() if self._kept(label)}
+        """Channels that may be read, but whose values cannot be given."""
+        return {label: reason for label, reason in self._whole.unreadable().items() if self._may_read(label)}
 
     def read(self, label: str) -> Signal:
-        """Read a kept channel. Raises as the file, and ``DataError`` for a hidden one."""
-        if not self._kept(label):
+        """Read a channel that is kept, or that a kept one is made from.
+
+        Raises as the file, and ``DataError`` for a hidden one.
+        """
+        if not self._may_read(label):
             raise DataError(f"{self.path}: channel {label!r} is masked")
         return self._whole.read(label)
 
-    def _kept(self, label: str) -> bool:
+    def _may_read(self, label: str) -> bool:
         return label in self._also or modality_of(label) in self._modalities
+
+
+def whole_file(signals: SignalFile) -> SignalFile:
+    """The file with all its channels: for what does not depend on which of them are kept."""
+    return signals.whole if isinstance(signals, SomeChannels) else signals

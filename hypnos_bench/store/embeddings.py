@@ -69,11 +69,12 @@ class EmbeddingStore:
         Raises
         ------
         RecordingError
-            For arrays that may not enter a benchmark: NaN, infinity, no rows, rows that differ between modalities.
+            For arrays that may not enter a benchmark: NaN, infinity, no rows, rows that differ between modalities, rows
+            before the recording or beyond it, another width than the card says.
         DataError
             When the disk refuses.
         """
-        problem = embedding_problem(embedding, card)
+        problem = embedding_problem(embedding, card) or misfit(embedding, card, recording.duration_s())
         if problem:
             raise RecordingError(recording.id, f"encoder {card.id} gave {problem}")
         header = {
@@ -189,6 +190,25 @@ def embedding_problem(embedding: Embedding, card: EncoderCard) -> str | None:
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1) & ~(lost & (not lost.all())))
         if bad.size:
             return f"NaN or infinity in {name!r}, first in row {bad[0]} ({bad.size} of {len(array)} rows)"
+    return None
+
+
+def misfit(embedding: Embedding, card: EncoderCard, duration_s: float) -> str | None:
+    """Say why an embedding cannot be one of a recording of so many seconds by this card, or ``None``.
+
+    A last row may reach beyond the end, by less than a row. Rows of 15 s under a card of 30 s reach twice as far as the
+    recording, which is how they are found out: an array has no times of its own.
+    """
+    widths = {name: array.shape[1] for name, array in embedding.arrays.items()}
+    if card.dim is not None and set(widths.values()) != {card.dim}:
+        return f"columns {widths} although its card says {card.dim}"
+    n_rows = len(next(iter(embedding.arrays.values())))
+    end_s = embedding.start_s + n_rows * embedding.step_s
+    if embedding.start_s < 0 or end_s > duration_s + embedding.step_s + 1e-6:
+        return (
+            f"{n_rows} rows of {embedding.step_s:g} s from {embedding.start_s:g} s to {end_s:g} s for a recording of "
+            f"{duration_s:g} s; check the step on its card"
+        )
     return None
 
 

@@ -37,7 +37,7 @@ def test_a_good_encoder_is_0_with_a_line_per_check_also_in_a_process_of_its_own(
     assert "made again from its name there: bit-equal" in out
     speed = next(line for line in lines if "speed and memory" in line)
     assert "CPU s per hour of signal (from 0.05 h, twelve channels; one thread); peak" in speed
-    assert len(lines) == 1 + 1 + 1 + 17 + 1 + 1
+    assert len(lines) == 1 + 1 + 1 + 18 + 1 + 1
 
 
 def test_a_bad_one_is_1_and_the_json_says_all(no_process, capsys):
@@ -49,7 +49,7 @@ def test_a_bad_one_is_1_and_the_json_says_all(no_process, capsys):
     check = next(check for check in report["checks"] if check["name"] == "rows")
     assert check["numbers"]["uncovered_s"] == 7.0
     assert doctor("toys.py:WrongDim", "--device", "cpu") == 1
-    assert "1 of 15 checks failed: " not in (out := capsys.readouterr().out)
+    assert "1 of 16 checks failed: " not in (out := capsys.readouterr().out)
     assert "checks failed: rows, missing channel" in out
 
 
@@ -73,7 +73,7 @@ def test_show_tells_the_whole_card_and_the_settings_that_can_be_chosen(capsys):
     shown = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
     shown = {name: value.strip() for name, value in shown.items()}
     assert shown["dim"] == "16"
-    assert shown["pretrained on"] == "none"
+    assert shown["pretrained on"] == "not known"  # its card says nothing
     assert shown["weights"] == shown["known settings"] == "none"
     assert shown["alignment"] == "one row per 10 s, causal"
     assert run_command(["show", "encoder", "sleepfm-untrained", "--json", "--device", "cpu"]) == 0

@@ -132,3 +132,9 @@ def test_mistakes_get_one_line(ask, tmp_path, words, code, message):
     assert got == code
     assert message in err.strip().splitlines()[-1]
     assert not (tmp_path / "results").exists()
+
+
+def test_bare_ids_of_a_given_cohort_are_kept(ask, tmp_path):
+    ids = write(tmp_path / "ids.txt", "AA0006", "AA0007")
+    code, out, _ = ask("add", ids, "--encoder", "osf", "--cohort", "mros", "--results", "r")
+    assert (code, row(out, "osf")[-2:]) == (0, ["mros", "2"])

@@ -61,3 +61,8 @@ def test_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UsageError, match=r"pip install 'hypnos-bench\[cluster\]'"):
         connect("tcp://127.0.0.1:1")
+
+
+def test_host_and_port_without_a_protocol_are_no_file():
+    with pytest.raises(UsageError, match=r"write tcp://127\.0\.0\.1:8786"), open_cluster("127.0.0.1:8786", say=print):
+        pass

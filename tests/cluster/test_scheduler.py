@@ -1,11 +1,8 @@
 """Embedding through a real scheduler: the files of a local run, whoever is killed on the way."""
 
-import json
-import os
 import signal
 import sys
 import threading
-import time
 
 import pytest
 
@@ -19,6 +16,8 @@ from hypnos_bench.embed.workers import Setup
 from hypnos_bench.encoders.base import EncoderOptions
 from hypnos_bench.errors import DataError
 
+pytest.importorskip("distributed")
+
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="kill -9")]
 
 
@@ -26,38 +25,27 @@ def stored(results):
     return {path.name: path.read_bytes() for path in results.rglob("*.safetensors")}
 
 
-def run_json(capsys, arguments):
-    capsys.readouterr()
-    code = run_command([*arguments, "--json"])
-    out = capsys.readouterr()
-    return code, json.loads(out.out)[0] if out.out else None, out.err
-
-
-def test_a_killed_worker_costs_its_recording_only_and_strangers_are_refused(machines, tmp_path, capsys, monkeypatch):
-    there = machines(free=0)
-    there.start_scheduler()
-    code, _, said = run_json(
-        capsys, there.embed(tmp_path / "r", "--scheduler", there.scheduler_file, "--wait-workers", 1)
-    )
+def test_a_killed_worker_costs_its_recording_only_and_strangers_are_refused(machines, tmp_path, run_json, monkeypatch):
+    there = machines
+    code, _, said = run_json(there.embed(tmp_path / "far", "--scheduler", tmp_path / "none", "--wait-workers", 0))
     assert code == 3
-    assert "has no workers after 1 s" in said or "no scheduler file there after 1 s" in said
-    workers = [there.start_worker() for _ in range(2)]
-
+    assert "no scheduler file there after 0 s" in said
+    there.staff(2)
+    there.hold(0)
     killed = []
 
     def kill():
-        begun = there.until(there.begun)
-        killed.extend(begun[0])
-        os.kill(begun[0][1], signal.SIGKILL)
-        there.hold.unlink()
+        killed.extend(there.until(there.begun)[0])
+        there.kill(killed[1])
+        there.let_go()
 
     killer = threading.Thread(target=kill)
     killer.start()
-    code, row, said = run_json(capsys, there.embed(tmp_path / "far"))
+    code, rows, said = run_json(there.embed(tmp_path / "far", *there.scheduled()))
     killer.join()
-    assert (code, row["embedded"], row["failed"]) == (0, there.count, []), said
+    assert (code, rows[0]["embedded"], rows[0]["failed"]) == (0, there.count, []), said
     begun = there.begun()
-    assert sorted(w.poll() is None for w in workers) == [False, True]
+    assert len(there.alive()) == 1
     assert [name for name, process in begun if process == killed[1]] == [killed[0]]  # it died over its first
     assert sorted(name for name, _ in begun) == sorted([*{name for name, _ in begun}, killed[0]])  # the others: once
 
@@ -66,20 +54,20 @@ def test_a_killed_worker_costs_its_recording_only_and_strangers_are_refused(mach
     assert len(stored(tmp_path / "far")) == there.count
     assert not list((tmp_path / "far").glob(".*"))
 
-    _strangers(there, tmp_path, capsys, monkeypatch)
+    _strangers(there, tmp_path, run_json, monkeypatch)
 
 
-def _strangers(there, tmp_path, capsys, monkeypatch):
+def _strangers(there, tmp_path, run_json, monkeypatch):
     """Workers that see another folder, have another release, or make another encoder of the same name."""
     with monkeypatch.context() as patch:
         patch.setattr(units, "atomic_write", lambda path, content: None)
-        code, _, said = run_json(capsys, there.embed(tmp_path / "elsewhere"))
+        code, _, said = run_json(there.embed(tmp_path / "elsewhere", *there.scheduled()))
     assert code == 3
     assert "worker on " in said
     assert f"does not see {tmp_path / 'elsewhere'} as this machine does: put --results on" in said
     with monkeypatch.context() as patch:
         patch.setattr(units, "__version__", "99.0")
-        code, _, said = run_json(capsys, there.embed(tmp_path / "newer"))
+        code, _, said = run_json(there.embed(tmp_path / "newer", *there.scheduled()))
     assert code == 3
     assert "install 99.0 there" in said
 
@@ -91,27 +79,27 @@ def _strangers(there, tmp_path, capsys, monkeypatch):
             list(crew.embed([(night, night.source_fingerprint())], setup))
 
 
-def test_a_killed_command_resumes_where_it_was(machines, tmp_path, capsys):
-    there = machines(free=1)
-    there.start_scheduler()
-    there.start_worker()
+def test_a_killed_command_resumes_where_it_was(machines, tmp_path, run_json):
+    there = machines
+    there.staff(1)
+    there.hold(1)
     results = tmp_path / "r"
-    client = there.start("hypnos_bench", *there.embed(results))
-    there.until(lambda: len(stored(results)) >= 1 and len(there.begun()) >= 2)
+    client = there.start("hypnos_bench", *there.embed(results, *there.scheduled()))
+    there.until(lambda: len(stored(results)) == 1 and len(there.begun()) > 1)
     client.send_signal(signal.SIGKILL)
     client.wait()
-    # What waited is forgotten with the command; what the worker is at, it finishes.
+    there.let_go()
+    # What waited is forgotten with the command; what a worker is at, it finishes.
+    from slow_toy import tasks
+
     with open_cluster(str(there.scheduler_file), say=print) as cluster:
-        there.until(lambda: not any(cluster.client.processing().values()))
-    time.sleep(0.5)  # the worker is told a moment later
-    there.hold.unlink()
-    there.until(lambda: len(there.begun()) == len(stored(results)))
+        there.until(lambda: not any(cluster.client.run(tasks).values()))
     done = stored(results)
-    assert len(there.begun()) == len(done) == 2
+    assert len(there.begun()) == len(done) < there.count
     inodes = {path: path.stat().st_ino for path in results.rglob("*.safetensors")}
 
-    code, row, said = run_json(capsys, there.embed(results))
-    assert (code, row["embedded"], row["reused"]) == (0, there.count - len(done), len(done)), said
+    code, rows, said = run_json(there.embed(results, *there.scheduled()))
+    assert (code, rows[0]["embedded"], rows[0]["reused"]) == (0, there.count - len(done), len(done)), said
     assert len({name for name, _ in there.begun()}) == len(there.begun()) == there.count
     assert {path: path.stat().st_ino for path in inodes} == inodes
     assert run_command(there.embed(tmp_path / "near", "--workers", 1)) == 0

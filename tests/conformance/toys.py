@@ -192,3 +192,50 @@ class NoLicence(Good):
 class Refuses(Good):
     def encode(self, recording):
         raise RecordingError(recording.id, "I never do")
+
+
+class Reversed(Good):
+    def encode(self, recording):
+        whole = super().encode(recording)
+        return with_rows(whole, whole.arrays["toy"][::-1].copy())
+
+
+class Rolled(Good):
+    """Rows of 30 s, each one the row before it, and a card that says nothing of a lag."""
+
+    card = replace(Good.card, step_s=30.0, window_s=30.0)
+    shift = 1
+
+    def encode(self, recording):
+        whole = super().encode(recording)
+        n = len(whole.arrays["toy"]) // 3
+        if n == 0:
+            raise RecordingError(recording.id, "no epoch")
+        means = whole.arrays["toy"][: 3 * n].reshape(n, 3, 16).mean(axis=1)
+        return Embedding({"toy": np.roll(means, self.shift, axis=0)}, 0.0, 30.0, {})
+
+
+class Early(Rolled):
+    card = replace(Rolled.card, causal=False)
+    shift = -1
+
+
+class InStep(Rolled):
+    shift = 0
+
+
+class Lagging(Rolled):
+    """The same row late, and its card says so."""
+
+    card = replace(Rolled.card, lag_rows=1)
+
+
+class Constant(Good):
+    """One vector for the whole night."""
+
+    card = replace(Good.card, causal=False, window_s=None)
+
+    def encode(self, recording):
+        whole = super().encode(recording)
+        rows = whole.arrays["toy"]
+        return with_rows(whole, np.broadcast_to(np.nanmean(rows, axis=0), rows.shape).copy() if len(rows) else rows)

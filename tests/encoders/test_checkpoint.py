@@ -57,8 +57,8 @@ class Evil:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {}, "config": Evil()}, "objects other than tensors; save its state_dict alone"),
-        (torch.nn.Linear(2, 2), "objects other than tensors; save its state_dict alone"),
+        ({"state_dict": {}, "config": Evil()}, "it asks for print; save its state_dict alone"),
+        (torch.nn.Linear(2, 2), "it asks for torch.nn.modules.linear.Linear; save its state_dict alone"),
         ([torch.zeros(2)], "holds list, not a dict of weights"),
         ({"a": torch.zeros(2), "epoch": 3}, "'epoch' is int, not a tensor"),
         ({"a": torch.tensor([1.0, float("nan")])}, "a holds numbers that are not finite"),
@@ -113,17 +113,19 @@ def test_damage_is_said_in_one_line(saved, tmp_path):
 
 
 def test_the_first_difference_is_named_in_the_order_wanted():
-    wanted = {"b": (2,), "a": (3, 4), "n": ()}
-    found = {"a": torch.zeros(3, 4), "b": torch.zeros(2), "n": torch.tensor(1)}
+    wanted = {"b": (2,), "a": (3, 4), "num_batches_tracked": ()}
+    found = {"a": torch.zeros(3, 4), "b": torch.zeros(2), "num_batches_tracked": torch.tensor(1)}
     check_state(found, wanted)
     with pytest.raises(DataError, match="2 of 3 tensors differ, the first is b: wanted 2, found 5"):
         check_state({**found, "a": torch.zeros(1), "b": torch.zeros(5)}, wanted)
-    with pytest.raises(DataError, match="f.pt: .* the first is n: wanted a single number, found nothing"):
+    with pytest.raises(
+        DataError, match="f.pt: .* the first is num_batches_tracked: wanted a single number, found nothing"
+    ):
         check_state({"a": found["a"], "b": found["b"]}, wanted, where="f.pt")
     with pytest.raises(DataError, match="1 of 4 tensors differ, the first is z: wanted nothing, found 1"):
         check_state({**found, "z": torch.zeros(1)}, wanted)
     check_state({**found, "z": torch.zeros(1)}, wanted, ignore=("z",))
-    check_state({"a": found["a"], "b": found["b"]}, wanted, ignore=("n",))
+    check_state({"a": found["a"], "b": found["b"]}, wanted, ignore=("num_batches_tracked",))
 
 
 def test_the_hash_follows_the_file(tmp_path):
@@ -135,3 +137,30 @@ def test_the_hash_follows_the_file(tmp_path):
     assert sha256_of(path) == file_sha256(path) != first
     with pytest.raises(DataError, match="cannot be opened"):
         sha256_of(tmp_path / "missing.pt")
+
+
+def test_weights_are_floating_point_and_variances_not_negative():
+    wanted = {"a.running_var": (2,), "b": (2,), "spare": (1,)}
+    good = {"a.running_var": torch.zeros(2), "b": torch.zeros(2), "spare": torch.zeros(1)}
+    check_state(good, wanted)
+    for kind in (torch.int64, torch.int8, torch.bool):
+        with pytest.raises(DataError, match=rf"^w\.pt: b holds {str(kind)[6:]}, not floating-point"):
+            check_state({**good, "b": torch.zeros(2, dtype=kind)}, wanted, where="w.pt")
+    with pytest.raises(DataError, match=r"a\.running_var holds negative variances"):
+        check_state({**good, "a.running_var": torch.tensor([1.0, -1e-9])}, wanted)
+    check_state({**good, "spare": torch.tensor([1])}, wanted, ignore=("spare",))
+
+
+def test_what_tensors_take_as_float32_is_bounded_before_any_is_converted(saved, monkeypatch):
+    half = torch.zeros(1, dtype=torch.float16)
+    with pytest.raises(DataError, match="a has 4294967296 numbers, more than are read"):
+        load_state(saved({"a": half.expand(2**32)}))  # 8 GiB as they are, 16 as float32
+    with pytest.raises(DataError, match="its tensors take 12884901888 bytes as float32, more than the"):
+        load_state(saved({f"a{i}": half.expand(2**30) for i in range(3)}))
+    with pytest.raises(DataError, match="take 2147483648 bytes as float32, of which it stores 4"):
+        load_state(saved({"a": half.expand(2**29)}))
+    block = torch.zeros(1000, dtype=torch.float16)
+    monkeypatch.setattr(checkpoint, "MAX_REPEATED_BYTES", 4000)
+    assert len(load_state(saved({"a": block, "tied": block}))) == 2
+    with pytest.raises(DataError, match="take 12000 bytes as float32, of which it stores 4000"):
+        load_state(saved({"a": block, "tied": block, "again": block}))

@@ -95,8 +95,23 @@ def test_periodic_breathing_is_told_from_regular(period_s):
     assert column(effort.event_features(drift, RATE, 30), "periodicity")[inner].max() < 0.6
 
 
+@pytest.mark.parametrize("gain", [1e-9, 1e-6, 1.0, 1e6])
+def test_periodicity_is_of_the_belt_and_not_of_its_unit(gain):
+    t = np.arange(900 * RATE) / RATE
+    waxing = gain * belt(900) * (0.55 + 0.45 * np.sin(2 * np.pi * t / 45))
+    assert column(effort.event_features(waxing, RATE, 30), "periodicity")[6:24].min() > 0.8
+
+
+@pytest.mark.parametrize("rate", [8, 25, 128 / 3])
+@pytest.mark.parametrize("hz", [0.2333, 0.25, 0.31])
+def test_ripple_of_steady_breathing_is_no_rhythm(rate, hz):
+    """Whole seconds and whole samples beat with the breath: a depth that varies by a thousandth, but evenly."""
+    steady = belt(900, hz=hz, rate=rate, noise=0.0)
+    assert column(effort.event_features(steady, rate, 30), "periodicity").max() == 0
+
+
 @settings(max_examples=15, deadline=None)
-@given(st.floats(1e-3, 1e3), st.floats(-100, 100))
+@given(st.floats(1e-6, 1e6), st.floats(-100, 100))
 def test_gain_sign_and_offset_do_not_matter(gain, offset):
     x = with_drop(with_drop(belt(450), 200, 20, 0.02), 300, 30, 0.5)
     a, b = (effort.event_features(each, RATE, 15) for each in (x, -gain * (x + offset)))

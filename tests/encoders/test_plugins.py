@@ -20,9 +20,9 @@ from hypnos_bench.encoders.base import Embedding, EncoderCard, EncoderOptions, P
 from hypnos_bench.encoders.plugin import PluginEncoder, PluginError
 from hypnos_bench.encoders.reference import Target, settled
 from hypnos_bench.encoders.registry import ENCODERS, make_encoder
-from hypnos_bench.errors import DataError, RecordingError, UsageError
+from hypnos_bench.errors import DataError, RecordingError, UsageError, is_transient
 from hypnos_bench.signals.edf_writer import write_edf
-from hypnos_bench.spec import file_sha256
+from hypnos_bench.spec import digest, file_sha256
 from hypnos_bench.store.tensorfile import read_tensors
 
 PLUGIN = Path(__file__).resolve().parents[1] / "plugin"
@@ -100,7 +100,7 @@ def test_embed_finds_it_in_worker_processes_and_one_bad_recording_ends_nothing(f
     header, arrays = read_tensors(files[1])
     assert arrays["spread"].shape == (3, 2)
     source = {} if form == "entry point" else {"source": file_sha256(TOY), "object": "ToyEncoder"}
-    assert header["encoder"]["settings"] == {"scale": 2.0, **source}
+    assert header["encoder"]["settings"] == {"scale": 2.0, "given": {"toy": {"scale": "2"}}, **source}
 
 
 def test_a_module_is_found_again_in_a_new_process(nights, capsys):
@@ -276,7 +276,22 @@ def test_whatever_it_raises_costs_that_recording_only(error, words, night):
     assert (type(again), again.recording, again.reason) == (PluginError, "r1", caught.value.reason)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), DataError("GPU is full")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ImportError("no torch"), type("OutOfMemoryError", (RuntimeError,), {})()]
+)
+def test_a_passing_fault_costs_the_recording_this_time_only(error, night):
+    with pytest.raises(PluginError) as caught:
+        plugin(encode=raising(error)).encode(night)
+    assert is_transient(caught.value)
+
+
+def test_a_fault_of_its_code_is_no_passing_one(night):
+    with pytest.raises(PluginError) as caught:
+        plugin(encode=raising(ValueError("shape"))).encode(night)
+    assert not is_transient(caught.value)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("GPU is full")])
 def test_what_is_no_matter_of_one_recording_passes(error, night):
     with pytest.raises(type(error)) as caught:
         plugin(encode=raising(error)).encode(night)
@@ -382,3 +397,58 @@ def test_a_plug_in_cannot_take_a_builtin_name(installed):
     info.write_text("[hypnos_bench.encoders]\nfeatures = hypnos_bench_toy:ToyEncoder\n")
     with pytest.raises(UsageError, match="encoder 'features' is registered twice"):
         ENCODERS.ids()
+
+
+FORGETFUL = """
+class Mine:
+    card = CARD
+    def __init__(self, options): self.scale = float(options.choose("mine", {"scale": ("1", "2")})["scale"])
+    def encode(self, recording): return np.full((int(recording.duration_s() // 30), 2), self.scale, np.float32)
+"""
+
+
+def test_what_the_user_gives_a_plug_in_is_part_of_its_definition_even_if_its_card_forgets_it(tmp_path):
+    path, weights = code(FORGETFUL), tmp_path / "w.bin"
+
+    def key(**options):
+        return digest(make_encoder(f"{path}:Mine", EncoderOptions(**options)).card.definition())
+
+    weights.write_bytes(b"one")
+    several = [
+        key(), key(settings={"mine": {"scale": "1"}}), key(settings={"mine": {"scale": "2"}}),
+        key(weights={"mine": str(weights)}), key(weights={"mine": "someone/repository"}),
+    ]  # fmt: skip
+    weights.write_bytes(b"two")
+    several.append(key(weights={"mine": str(weights)}))
+    assert len(set(several)) == len(several)
+    assert key(settings={"features": {"x": "1"}}, weights={"sleepfm": "best.pt"}) == several[0]  # for others
+    (tmp_path / "copy.bin").write_bytes(b"two")
+    assert key(weights={"mine": str(tmp_path / "copy.bin")}) == several[-1]  # content, not name
+
+
+def test_settings_given_under_the_registered_id_count_too(installed, monkeypatch):
+    text = (installed / "hypnos_bench_toy" / "__init__.py").read_text().replace('id="toy"', 'id="other"')
+    (installed / "hypnos_bench_toy" / "__init__.py").write_text(text)
+    card = make_encoder("toy", EncoderOptions(settings={"toy": {"scale": "2"}})).card
+    assert card.id == "other"
+    assert card.settings["given"] == {"toy": {"scale": "2"}}
+
+
+def test_another_setting_embeds_again(nights, capsys):
+    path = code(FORGETFUL)
+    for scale in ("1", "2", "2"):
+        assert embed(nights, f"{path}:Mine", "--set", f"mine.scale={scale}") == 0
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert "3 embedded, 0 reused" in first
+    assert "3 embedded, 0 reused" in second
+    assert "0 embedded, 3 reused" in third
+
+
+@pytest.mark.parametrize("name", ["features", "Features", " OSF", "Demographics"])
+def test_the_suites_own_ids_are_taken_however_they_are_written(name):
+    path = code(
+        f"import dataclasses\nclass Mine:\n    card = dataclasses.replace(CARD, id={name!r})\n    encode = None"
+    )
+    path.write_text(path.read_text().replace("encode = None", "def encode(self, recording): ..."))
+    with pytest.raises(UsageError, match="of one of the suite's own; rename it"):
+        make_encoder(f"{path}:Mine", OPTIONS)

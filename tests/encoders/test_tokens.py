@@ -236,6 +236,8 @@ def test_every_setting_that_changes_numbers_changes_the_definition(make, bundle)
     zero_phase = EncoderOptions(weights={"hypnos": str(bundle)}, zero_phase=True, device="cpu")
     cards.append(HypnosTokens(zero_phase).card)
     assert not cards[-1].causal
+    assert cards[0].causal
+    assert cards[0].note.startswith("Causal after the first minute, whose signal sets the start values")
     assert len({digest(card.definition()) for card in cards}) == len(cards)
     other = EncoderOptions(weights={"hypnos": str(bundle)}, precision="bf16", chunk_tokens=9, device="cpu")
     assert HypnosTokens(other).card == cards[0]  # tokenizers are float32 always, and know no chunks

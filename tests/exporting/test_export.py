@@ -14,6 +14,7 @@ from hypnos_bench.errors import DataError
 from hypnos_bench.exporting.export import export_recordings
 from hypnos_bench.exporting.shapes import pooled_to_epochs, shaped
 from hypnos_bench.exporting.writers import WRITERS
+from hypnos_bench.labelling.pooling import pool
 from hypnos_bench.store.embeddings import EmbeddingStore
 
 CARD = EncoderCard(
@@ -178,27 +179,35 @@ def test_rows_that_end_early_are_said_to(world):
     assert found.channels["X"] == "rows of r0.npz (covers 0 to 500 s of 600 s)"
 
 
-def test_pooling_is_said_and_leaves_no_lag(world):
+def test_pooling_is_said_and_is_that_of_run(world):
     world.save(one(dim=768))
     world.export("osf", pool_epochs=True)
     card, (found,) = world.back()
     assert (card.lag_rows, found.step_s) == (0, 30.0)
-    assert "pooled to 30-s epochs" in card.note
-    x = one(dim=768).arrays["mean"]
-    np.testing.assert_allclose(found.arrays["X"][2], x[61:91].mean(axis=0), rtol=1e-5, atol=1e-6)
-    assert len(found.arrays["X"]) == 19  # the last epoch's last row would trail beyond the end
+    assert card.note == (
+        "made by hypnos-bench with encoder toy, pooled to 30-s epochs. rows trail the signal by 1 s as in the source"
+    )
+    expected = pool(one(dim=768), np.arange(20) * 30.0, 30.0, 0)  # as run does, alignment "reference"
+    np.testing.assert_allclose(found.arrays["X"], expected, rtol=1e-6, atol=1e-7)
 
 
-@given(st.sampled_from([1.0, 5.0, 10.0, 15.0]), st.integers(0, 3), st.integers(40, 400), st.integers(0, 3))
-def test_pooled_rows_are_means_of_the_rows_of_their_epoch(step, lag, n, start_epochs):
+def test_rows_of_an_epoch_are_not_pooled_and_keep_their_lag(world):
+    embedding = one(20, step_s=30.0)
+    world.save(embedding)
+    world.export("npz", pool_epochs=True)
+    card, (found,) = world.back()
+    assert (card.lag_rows, card.note) == (1, "made by hypnos-bench with encoder toy")
+    assert found.arrays["X"].tobytes() == embedding.arrays["mean"].tobytes()
+
+
+@given(st.sampled_from([1.0, 5.0, 10.0, 15.0]), st.integers(40, 400), st.integers(0, 3))
+def test_pooled_rows_are_means_of_the_rows_of_their_epoch(step, n, start_epochs):
     x = rows(n, 3)
     embedding = Embedding({"a": x, "b": -x}, 30.0 * start_epochs, step, {})
-    if (n - lag) * step < 30:
-        return
-    pooled = pooled_to_epochs(embedding, lag)
+    pooled = pooled_to_epochs(embedding)
     k = round(30 / step)
     for epoch, row in enumerate(pooled.arrays["a"]):
-        first = (epoch - start_epochs) * k + lag
+        first = (epoch - start_epochs) * k
         if first < 0:
             assert np.isnan(row).all()
         else:
@@ -212,4 +221,31 @@ def test_pooled_rows_are_means_of_the_rows_of_their_epoch(step, lag, n, start_ep
 )
 def test_rows_that_make_no_epochs(n, step, words):
     with pytest.raises(ValueError, match=words):
-        pooled_to_epochs(one(n, step_s=step), 0)
+        pooled_to_epochs(one(n, step_s=step))
+
+
+def test_an_export_names_its_maker_and_an_export_of_it_too(world, tmp_path):
+    world.save(one())
+    world.export("npz")
+    card, (found,) = world.back()
+    assert (card.id, card.made_by) == ("toy-export", "toy")
+    world.save(found, card=card)
+    world.out = tmp_path / "again"
+    world.export("npz", card)
+    again, _ = world.back()
+    assert (again.id, again.made_by) == ("toy-export", "toy")
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds", "said"),
+    [(120, 610.0, {}), (122, 610.0, {"tail": "short"}), (110, 610.0, {"tail": "short", "partial": True}),
+     (60, 610.0, {"partial": True})],
+)  # fmt: skip
+def test_sleepfm_files_say_where_they_are_not_as_upstream_writes_them(world, n, seconds, said):
+    pytest.importorskip("h5py")
+    world.save(Embedding({"BAS": rows(n, 128)}, 0.0, 5.0, {}), seconds=seconds)
+    world.export("sleepfm")
+    sidecar = json.loads((world.out / "r0.json").read_text())
+    assert {name: sidecar[name] for name in ("tail", "partial") if name in sidecar} == said
+    _, (found,) = world.back()
+    assert len(found.arrays["X"]) == n

@@ -33,6 +33,10 @@ FORMS = [
     ("GSSA00001", "stages", "gssa00001", "gssa00001"),
     ("SC4001E0-PSG.edf", "sleep-edf", "sc4001", "sc400"),
     ("tr03-0005.mat", "physionet-2018", "tr03-0005", "tr03-0005"),
+    ("shhs1-200001-nsrr.xml", "shhs", "shhs1-200001", "200001"),
+    ("shhs1-200001-profusion.xml", "shhs", "shhs1-200001", "200001"),
+    ("emb/mros-visit1-aa0021_emb.npy", "mros", "mros-visit1-aa0021", "aa0021"),
+    ("SC4001E0_embeddings.h5", "sleep-edf", "sc4001", "sc400"),
     (r"C:\data\mros-visit1-aa0021.EDF", "mros", "mros-visit1-aa0021", "aa0021"),
 ]
 

@@ -66,6 +66,17 @@ def test_text(tmp_path):
     assert read_list(written(tmp_path, "seen.txt", text)).unplaced == ("n1",)
 
 
+def test_a_stated_cohort_holds_for_ids_that_are_written_otherwise(tmp_path):
+    text = "recording,cohort\nshhs1-200001,shhs\nAA0006,mros\nx/AA0007.edf,mros\n10_20,mros\n"
+    expected = [("mros", name, name) for name in ("aa0006", "aa0007", "10_20")]
+    assert [entry[1:] for entry in told(read_list(written(tmp_path, "a.csv", text)))[1:]] == expected
+    file = read_list(written(tmp_path, "a.txt", "AA0006\n200001\nmros-visit1-aa0001\n"), cohort="mros")
+    assert [entry[1:] for entry in told(file)] == [
+        ("mros", "aa0006", "aa0006"), ("mros", "200001", "200001"), ("mros", "mros-visit1-aa0001", "aa0001")
+    ]  # fmt: skip
+    assert not file.unplaced
+
+
 BROKEN = [
     (OSF, "patient\nshhs1-200001\n", ":1: expected the one column patient_id, found patient"),
     (OSF, "patient_id,age\nshhs1-200001,3\n", ":1: expected the one column patient_id, found patient_id, age"),
@@ -82,6 +93,12 @@ BROKEN = [
     ("a.csv", "recording,role\nx\n", ":2: 1 columns, the header has 2"),
     ("a.csv", "recording,role\nx,a\n,b\n", ":3: the id is empty"),
     ("a.csv", "recording,cohort\nx,mross\n", ":2: unknown cohort 'mross'. Did you mean 'mros'?"),
+    (
+        "a.csv",
+        "recording,cohort\nshhs1-200001,mros\n",
+        ":2: 'shhs1-200001' is an id of shhs, but stands there as one of",
+    ),
+    ("a.csv", "recording,cohort\n/,mros\n", ":2: '/' is no id"),
     ("a.csv", "person\naa0001\n", ":2: whose person is 'aa0001'?"),
     ("a.txt", "a\nb, c\n", ":2: one id per line"),
     ("a.xlsx", "x", ".xlsx is no list of ids"),

@@ -1,5 +1,6 @@
 """What a cell says of its encoder: clean, cohort seen, person seen, or not known."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from hypnos_bench.cohorts.base import Cohort, CohortCard
 from hypnos_bench.encoders.base import EncoderCard
-from hypnos_bench.exposure import Entry, ExposureList, exposure_of
+from hypnos_bench.exposure import Entry, ExposureList, exposure_of, is_stale, load_lists
 from hypnos_bench.exposure.entries import exposure_list
-from hypnos_bench.exposure.readers import read_lists
+from hypnos_bench.exposure.readers import read_list, read_lists
+from hypnos_bench.exposure.shelf import save_list
 
 PEOPLE = {"mros-visit1-aa0001": "aa0001", "mros-visit2-aa0001": "aa0001", "mros-visit1-aa0002": "aa0002"}
 LEVELS = {
@@ -59,7 +61,7 @@ HEADS = listed(("mros-visit1-aa0001", "downstream_test", True), name="heads")
         (None, [HELD], "cohort seen", 0, {}, ["held"]),
         (None, [HEADS], "clean", 0, {}, ["heads"]),
         (("mros",), [HEADS], "cohort seen", 0, {}, ["heads", "card"]),
-        ((), [SEEN], "person seen", 1, {"pretrain_train": 1}, ["seen", "card"]),  # a card that is wrong
+        ((), [SEEN], "person seen", 1, {"pretrain_train": 1}, ["seen"]),  # a card that is wrong is no witness
     ],
 )
 def test_blocks(pretrained_on, lists, status, persons, roles, sources):
@@ -149,3 +151,77 @@ def test_the_shared_lists_join_by_person_across_visits(shared_data):
     block = exposure_of(card(("mros", "mesa"), name="sleepfm"), ("mros", mros), sleepfm).block(mros.values())
     assert (block["status"], block["persons"], block["persons_test"]) == ("person seen", 148, 279)
     assert block["roles"] == {"pretrain": 148}
+
+
+@pytest.mark.parametrize(
+    ("stated", "cohort", "status"),
+    [
+        ("MrOS Sleep Study", "mros", "cohort seen"),
+        ("Sleep Heart Health Study", "shhs", "cohort seen"),
+        ("nsrr/shhs", "shhs", "cohort seen"),
+        ("mesa-sleep", "mesa", "cohort seen"),
+        ("stanford", "mnc", "cohort seen"),
+        ("our clinic", "shhs", "not known"),
+        ("shhs-1 and 2", "shhs", "not known"),
+        ("physionet", "physionet-2018", "not known"),
+        ("shhs", "edf-folder", "not known"),
+        ("shhs", "array-folder", "not known"),
+        ("edf-folder", "shhs", "not known"),
+    ],
+)
+def test_a_card_is_no_proof_where_its_words_leave_it_open(stated, cohort, status):
+    exposure = exposure_of(card(("sof", stated)), (cohort, {"r1": "p1"}), [])
+    assert exposure.block(["p1"])["status"] == status
+    assert exposure.sources == (() if status == "not known" else ("card",))
+
+
+@pytest.mark.parametrize("cohort", ["edf-folder", "array-folder"])
+def test_a_users_folder_is_clean_where_nothing_was_learned_or_a_list_covers_it(cohort):
+    people = {"r1": "p1", "r2": "p2"}
+    assert exposure_of(card(()), (cohort, people), []).block(["p1"])["status"] == "clean"
+    heads = ExposureList("l", "osf", (Entry("r2", "x", cohort, "r2", "p2"),), {"x": "not seen"})
+    assert exposure_of(card(("shhs",)), (cohort, people), [heads]).block(["p1"])["status"] == "clean"
+
+
+def test_foreign_data_leave_the_other_cohorts_clean():
+    sleepfm = card(("ssc", "bioserenity", "mesa", "mros"), name="sleepfm")
+    found = {c: exposure_of(sleepfm, (c, {}), []).block([])["status"] for c in ("shhs", "sleep-edf", "mnc", "mros")}
+    assert found == {"shhs": "clean", "sleep-edf": "clean", "mnc": "cohort seen", "mros": "cohort seen"}
+
+
+@pytest.mark.parametrize("pretrained_on", [None, ("shhs",), ("our clinic",), ()])
+def test_nobody_has_seen_a_simulated_cohort(pretrained_on):
+    exposure = exposure_of(card(pretrained_on), ("demo", {"r1": "p1"}), [])
+    assert exposure.block(["p1"])["status"] == "clean"
+    assert exposure.sources == ("simulated: nobody was recorded",)
+    opened = Cohort(CohortCard("toy", "t", ("stage",), simulated=True), (SimpleNamespace(id="r1", person="p1"),), ())
+    assert exposure_of(card(pretrained_on), opened, []).known
+    assert exposure_of(card(("demo",)), ("demo", {"r1": "p1"}), []).block(["p1"])["status"] == "cohort seen"
+
+
+def test_lists_of_the_encoder_that_made_an_export_hold_for_it(tmp_path):
+    save_list(tmp_path, SEEN)
+    export = replace(card(("shhs",), name="osf-export"), made_by="osf")
+    lists = load_lists(tmp_path, export.id, export.made_by)
+    assert exposure_of(export, ("mros", PEOPLE), lists).block(["aa0001"])["status"] == "person seen"
+    assert load_lists(tmp_path, export.id) == ()
+
+
+def test_bare_ids_of_a_stated_cohort_are_found(tmp_path):
+    path = tmp_path / "l.csv"
+    path.write_text("recording,cohort\nshhs1-200001,shhs\nAA0001,mros\n")
+    one = exposure_list(read_list(path), "osf")
+    block = exposure_of(card(("shhs",)), ("mros", PEOPLE), [one]).block(["aa0001", "aa0002"])
+    assert (block["status"], block["persons"]) == ("person seen", 1)
+
+
+def test_cells_stamped_before_a_list_came_or_went_are_told_apart():
+    def stale(sources, lists, encoder="osf"):
+        return is_stale({"sources": sources}, encoder, "mros", lists)
+
+    assert not stale(["seen"], [SEEN])
+    assert not stale(["card"], [])
+    assert stale(["card"], [SEEN])  # added since
+    assert stale(["seen"], [])  # removed since
+    assert not stale(["card"], [SEEN], "other")
+    assert not stale(["seen"], [SEEN], "osf-export")  # of the encoder that made the embeddings

@@ -4,9 +4,10 @@ import pytest
 
 from hypnos_bench.report.comparison import comparisons
 from hypnos_bench.report.markdown import write_report
+from hypnos_bench.report.notes import exclusions, shots_line
 from hypnos_bench.report.tables import terminal_tables
-from hypnos_bench.report.terms import alignment_lines, exposure, exposure_lines
-from hypnos_bench.spec import InputSpec
+from hypnos_bench.report.terms import alignment_lines, clean_only_line, exposure, exposure_lines
+from hypnos_bench.spec import InputSpec, SplitSpec
 
 
 def block(status, persons=0, tested=12, sources=("card",)):
@@ -99,3 +100,33 @@ def test_every_status_is_explained(make, status):
     (line,) = exposure_lines(only([make("osf", n=block(status, 1))]))
     assert status in line
     assert "osf (by card)" in line
+
+
+def test_a_row_without_result_is_no_part_of_all_rows(make):
+    common = {"common": {"recordings": 12, "units": 80}}
+    lost = {"lost": {"recordings": 12, "units": 0, "reasons": {"no usable channel": 12}}}
+    cells = [make("raw-psd", n={**common, "lost": {"recordings": 0, "units": 0, "reasons": {}}})]
+    cells.append(make("osf", status="failed", n={**common, **lost}))
+    text = " ".join(terminal_tables(cells, color=False, width=120).split())
+    assert "raw-psd: 12 recordings and 80 epochs in common; lost: by osf 12 recordings (12 x no usable" in text
+    assert "all rows:" not in text
+
+
+def test_a_recording_that_was_lost_stands_once_with_its_reason(make):
+    cells = [
+        make("osf", excluded=[("r1", "no usable channel")]),
+        make("features", excluded=[("r1", "not embedded by osf: no usable channel"), ("r2", "no labels")]),
+    ]
+    assert exclusions(only(cells)) == ["r1: no usable channel (osf)", "r2: no labels (features)"]
+
+
+@pytest.mark.parametrize(
+    ("persons", "words"), [(0, "has seen any of the persons"), (1, "1 person, 2 rec"), (3, "3 persons, 2 rec")]
+)
+def test_clean_only_says_how_many(make, persons, words):
+    assert words in clean_only_line(only([make(n={"untested": {"persons": persons, "recordings": 2}})]))
+
+
+def test_listed_splits_have_no_folds(make):
+    assert "in each fold" not in shots_line(only([make(split=SplitSpec("osf-person"))]))
+    assert "in each fold" in shots_line(only([make(split=SplitSpec("cv5"))]))

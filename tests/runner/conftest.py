@@ -129,6 +129,25 @@ def ask(no_pages):
     return run
 
 
+BUSY = """
+        if __import__("pathlib").Path("busy").read_text() == recording.id:
+            raise {error}
+"""
+
+
+@pytest.fixture
+def busy(nights):
+    """Function: the toy fails on one recording, for as long as the file `busy` names it."""
+
+    def spoil(error, name="p02n1"):
+        first = "        with np.load(recording.signals.path) as night:"
+        source = Path("toys.py").read_text()
+        Path("toys.py").write_text(source.replace(first, BUSY.format(error=error) + first))
+        Path("busy").write_text(name)
+
+    return spoil
+
+
 @pytest.fixture
 def toy():
     """The functions of this file, which test modules cannot import."""

@@ -1,5 +1,6 @@
 """Who was seen in pre-training: told in cells, told anew when more is known, left out when asked; published splits."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 
 from hypnos_bench.cli import run_command
 from hypnos_bench.cohorts.writers.mros import write_mros_tree
+from hypnos_bench.exposure import Exposure
+from hypnos_bench.probe.exposed import is_stamped
+from hypnos_bench.runner.seen import restamp
+from hypnos_bench.store.cells import CellStore
 
 TOY = "toys.py:Montage"
 
@@ -94,6 +99,28 @@ def test_clean_only_needs_to_know_whom(run, capsys):
     Path("toys.py").write_text(source.replace("pretrained_on=()", 'pretrained_on=("MrOS",)'))
     assert run("--clean-only") == 2
     assert "hypnos-bench exposure add FILE --encoder toy-montage" in capsys.readouterr().err
+    add(write_list("downstream_train", person(1)))  # of heads: of pre-training it says nothing
+    assert run("--clean-only") == 2
+    assert "toy-montage was pre-trained on mros, but nothing here says on whom" in capsys.readouterr().err
+    assert not list(Path("results").glob("cells/**/*.json"))
+    add(write_list("pretrain_valid", person(2)))
+    assert run("--clean-only") == 0
+
+
+def test_a_failed_cell_keeps_what_it_knew_of_who_would_be_tested(run, toy, monkeypatch):
+    specs = []
+    monkeypatch.setattr("hypnos_bench.runner.loop.restamp", lambda store, several, exposure: specs.extend(several) or 0)
+    assert run() == 0
+    (path,) = toy.cells()
+    store = CellStore(Path("results"))
+    ok = store.load(path)
+    path.unlink()
+    store.save(dataclasses.replace(ok, status="failed", message="did not converge", scores={}), None)
+    known = Exposure("toy-montage", "mros", {"aa0001": ("pretrain",)}, cohort_seen=True, known=True)
+    assert not is_stamped(only(toy)["n"], known)
+    assert restamp(store, specs, known) == 0
+    assert only(toy)["n"]["exposure"] == ok.n["exposure"]
+    assert only(toy)["n"]["exposure"]["persons_test"] == 8
 
 
 @pytest.fixture
@@ -106,9 +133,13 @@ def lists(place):
 
 def test_a_published_split_leaks_by_recording_and_not_by_person(run, toy, lists, capsys):
     assert run(*lists, split="osf-recording") == 0
-    assert "mros: 2 of 8 test recordings are of persons who are also in train; 8 are tested" in capsys.readouterr().err
+    assert (
+        "mros: 2 of 8 test recordings are of persons who are also in train; 8 are on the test side"
+        in capsys.readouterr().err
+    )
     assert run(*lists, split="osf-person") == 0
-    assert "2 of 8 test recordings are of persons who are also in train; 6 are tested" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 of 8 test recordings are of persons who are also in train; 6 are on the test side, before labels" in said
     cells = {c["spec"]["split"]["kind"]: c for c in toy.cells().values()}
     leaky, honest = cells["osf-recording"], cells["osf-person"]
     assert (leaky["n"]["recordings_test"], leaky["n"]["persons_test"]) == (8, 5)
@@ -136,6 +167,21 @@ def test_other_lists_are_another_cell_and_other_places_are_not(run, toy, lists):
     write_list("downstream_valid", person(1, 2), folder="moved")
     assert run("--split-lists", "moved", split="osf-person") == 0
     assert len(toy.cells()) == 2
+
+
+def test_files_that_are_not_of_the_splits_source_are_no_part_of_the_cell(run, toy, lists):
+    assert run(*lists, split="osf-person") == 0
+    (Path("lists") / "dataset_split.json").write_text(json.dumps({"train": ["mros/" + person(7)]}))
+    (Path("lists") / "notes.txt").write_text("mine")
+    assert run(*lists, split="osf-person") == 0
+    assert len(toy.cells()) == 1
+
+
+def test_a_recording_split_of_persons_is_refused(run, lists, mros, capsys):
+    for split in ("osf-recording", "sleepfm-recording"):
+        words = ["--cohort", "mros", "--root", str(mros), "--encoder", TOY, "--split", split, *lists]
+        assert run_command(["run", "age", *words]) == 2
+        assert f"--split {split} ignores persons; age has one recording of each" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

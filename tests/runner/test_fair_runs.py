@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from hypnos_bench.cli import run_command
 
 TOY = "toys.py:Arrays"
 
@@ -31,7 +34,7 @@ def test_a_recording_lost_by_one_is_left_out_for_all_with_reasons_on_both_sides(
     assert (other["n"]["lost"]["recordings"], other["n"]["lost"]["units"]) == (1, 2)
     assert sum(other["n"]["lost"]["reasons"].values()) == 1
     (theirs,), (its,) = own["n"]["excluded"], other["n"]["excluded"]
-    assert theirs["reason"] == f"not embedded by precomputed:emb: {its['reason']}"
+    assert theirs["reason"] == f"not embedded by precomputed: {its['reason']}"
     assert own["n"]["units_dropped"] == {"without rows of another encoder": 2}
     assert other["n"]["units_dropped"] == {"without embedding rows": 2}
     assert own["provenance"]["split_hash"] == other["provenance"]["split_hash"]
@@ -163,6 +166,67 @@ def test_a_passing_loss_is_not_remembered(nights, ask, monkeypatch, capsys, toy)
     monkeypatch.setattr(workers.Embedder, "embed", make)
     assert ask(TOY, "precomputed:emb") == 0
     assert {c["n"]["recordings_test"] for c in toy.cells().values() if not c["spec"]["sample"]["common"]} == {12}
+
+
+def test_a_plug_in_that_crashed_has_not_refused_the_recording(nights, ask, toy, busy):
+    busy('__import__("torch").OutOfMemoryError("CUDA out of memory")')
+    assert ask(TOY) == 0
+    (cell,) = toy.cells().values()
+    assert "CUDA out of memory" in cell["n"]["excluded"][0]["reason"]
+    assert not list(Path("results").glob("embeddings/**/*.lost.json"))
+    Path("busy").write_text("")
+    assert ask(TOY) == 0
+    assert [c["n"]["recordings_test"] for c in toy.cells_of("toy-arrays", common="")] == [12]
+
+
+def test_what_was_refused_is_told_with_the_way_back_and_found_again_after_it(nights, ask, toy, busy, capsys):
+    busy('RecordingError(recording.id, "no licence server")')
+    assert ask(TOY) == 0
+    Path("busy").write_text("")
+    capsys.readouterr()
+    assert ask(TOY) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    Path("results/plans").rename("plans")
+    assert ask(TOY) == 0
+    said = capsys.readouterr().err
+    assert f"{TOY}: 1 of these were refused by an earlier run and not tried again" in said
+    assert "hypnos-bench embed --retry, or run --recompute" in said
+    assert not toy.cells_of("toy-arrays", common="")
+    assert run_command(["embed", *toy.words[2:8], "--encoder", TOY, "--retry"]) == 0
+    assert ask(TOY) == 0
+    assert [c["n"]["recordings_test"] for c in toy.cells_of("toy-arrays", common="")] == [12]
+    assert ask(TOY) == 0
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_an_embedding_that_is_damaged_and_fails_in_passing_is_no_loss_for_good(nights, ask, toy, busy, monkeypatch):
+    busy('OSError(5, "Input/output error")', name="")
+    assert ask(TOY) == 0
+    Path("busy").write_text("p02n1")
+    (path,) = Path("results").glob("embeddings/**/p02n1.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert ask(TOY, more=["--shots", "50%"]) == 0
+    assert all(c["n"]["excluded"][0]["transient"] for c in toy.cells().values() if c["n"]["excluded"])
+    assert any(c["n"]["excluded"] for c in toy.cells().values())
+    assert not list(Path("results").glob("plans/*"))
+
+
+def test_cells_call_encoders_by_their_ids_and_never_by_a_path(nights, ask, toy):
+    toy.embeddings(Path("emb"), nights, without=["p03n1"])
+    toy.embeddings(Path("moved_emb"), nights, without=["p04n0"], short=["p01n0"])
+    assert ask(TOY, "precomputed:emb", "precomputed:moved_emb") == 0
+    (own,) = toy.cells_of("toy-arrays")
+    names = {e["reason"].partition(": ")[0] for e in own["n"]["excluded"]}
+    assert len(names) == 2
+    assert all(re.fullmatch(r"not embedded by precomputed \([0-9a-f]{8}\)", name) for name in names)
+    assert ask("precomputed:emb", "toys.py:Refuses") == 1
+    (broken,) = toy.cells_of("toy-refuses")
+    assert broken["message"].startswith("toy-refuses embedded nothing")
+    plans = [path.read_text() for path in Path("results").glob("plans/*")]
+    assert plans
+    assert not any("precomputed:" in text for text in plans)
 
 
 def test_the_same_encoder_twice_is_refused(nights, ask, capsys, toy):

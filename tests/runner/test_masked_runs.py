@@ -9,7 +9,10 @@ import pytest
 from hypnos_bench.cli import run_command
 from hypnos_bench.cohorts.writers.mros import write_mros_tree
 from hypnos_bench.errors import UsageError
+from hypnos_bench.runner import RunRequest
 from hypnos_bench.signals.kinds import MODALITIES, SETTINGS, parse_modalities
+from hypnos_bench.spec import Shots
+from hypnos_bench.taskfiles import load_task
 
 TOY = "toys.py:Montage"
 
@@ -84,13 +87,23 @@ def test_what_masking_loses_is_lost_for_all(run, toy, mros, capsys):
     found = variants(toy)
     assert {c["n"]["recordings_test"] for c in found.values()} == {10}
     reasons = {e["reason"] for e in found[(), ()]["n"]["excluded"]}
-    assert reasons == {f"not embedded by {TOY} [ecg]: no channel is left"}
+    assert reasons == {"not embedded by toy-montage [ecg]: no channel is left"}
 
 
 def test_a_plan_names_the_variants(run, capsys):
     assert run("--modalities", "head-band", "--masking", "test", "--dry-run", "--json") == 0
     names = {c["encoder"] for c in json.loads(capsys.readouterr().out)["cells"]}
     assert names == {TOY, f"{TOY} [eeg, eog, emg at test only]"}
+
+
+def test_the_order_in_which_modalities_are_named_says_nothing(tmp_path):
+    def kept(*subsets):
+        words = (load_task("staging"), ("mros",), (TOY,), (Shots.parse("100%"),), tmp_path)
+        return RunRequest(*words, modalities=subsets).modalities
+
+    assert kept(("eog", "eeg")) == kept(("eeg", "eog", "eeg"), ("eog", "eeg")) == (("eeg", "eog"),)
+    with pytest.raises(UsageError, match="no modality"):
+        kept(("brain",))
 
 
 def test_demographics_are_never_masked(run, toy):

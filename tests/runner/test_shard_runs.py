@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from hypnos_bench.cli import run_command
+from hypnos_bench.cluster.shard import Shard, in_shard
+
 TOY = "toys.py:Arrays"
 SHOTS = ["--shots", "40%", "--seeds", "6"]
 
@@ -47,3 +50,23 @@ def test_a_recording_lost_by_its_own_shard_is_waited_for_by_nobody(nights, ask, 
     (cell,) = toy.cells().values()
     assert cell["n"]["recordings_test"] == 10
     assert {e["recording"] for e in cell["n"]["excluded"]} == {"p03n1", "p05n0"}
+
+
+def test_what_was_lost_is_tried_again_in_shares_and_then_computed_in_shares(nights, ask, toy, busy, capsys):
+    lost = next(p.stem for p in sorted(nights.glob("*.npz")) if in_shard("array-folder", p.stem, Shard(2, 2)))
+    busy('RecordingError(recording.id, "no licence server")', lost)
+    for share in ("1/2", "2/2", "1/2"):
+        ask(TOY, more=[*SHOTS, "--shard", share])
+    (before,) = {c["spec"]["sample"]["common"] for c in toy.cells().values()}
+    Path("busy").write_text("")
+    capsys.readouterr()
+    assert ask(TOY, more=[*SHOTS, "--shard", "1/2", "--recompute"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "--recompute does not go with --shard" in last
+    assert "hypnos-bench embed --retry --shard I/N for every share, and then run --shard without --recompute" in last
+    for share in ("1/2", "2/2"):
+        assert run_command(["embed", *toy.words[2:8], "--encoder", TOY, "--retry", "--shard", share]) == 0
+    for share in ("1/2", "2/2"):
+        assert ask(TOY, more=[*SHOTS, "--shard", share]) == 0
+    after = [c["n"]["common"]["recordings"] for c in toy.cells().values() if c["spec"]["sample"]["common"] != before]
+    assert after == [12] * 6

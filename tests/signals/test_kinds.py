@@ -9,7 +9,7 @@ from hypnos_bench.cohorts.base import CANONICAL_CHANNELS
 from hypnos_bench.errors import DataError
 from hypnos_bench.signals.base import Channel, Signal
 from hypnos_bench.signals.kinds import MODALITIES, OF_CANONICAL, modality_of
-from hypnos_bench.signals.some import SomeChannels
+from hypnos_bench.signals.some import SomeChannels, whole_file
 
 GROUPS = {"BAS": {"eeg", "eog"}, "EKG": {"ecg"}, "RESP": {"resp"}, "EMG": {"emg"}}
 
@@ -62,5 +62,9 @@ def test_hidden_channels_are_neither_listed_nor_read():
             some.read(label)
 
 
-def test_what_a_kept_canonical_channel_is_made_from_stays():
-    assert [c.label for c in SomeChannels(File(), {"eeg"}, {"Mystery"}).channels()] == ["C3", "Mystery"]
+def test_what_a_kept_canonical_channel_is_made_from_can_be_read_and_is_not_listed():
+    some = SomeChannels(File(), {"eeg"}, {"ECG"})
+    assert [channel.label for channel in some.channels()] == ["C3"]
+    assert some.read("ECG").source == "ECG"
+    assert some.unreadable() == {"ECG": "broken", "C3": "broken too"}
+    assert whole_file(some).channels() == whole_file(File()).channels() == File().channels()

@@ -20,12 +20,13 @@ from hypnos_bench.store.side import ClassificationSide
 class NoSignals:
     path: Path = Path("none.edf")
     files: tuple[Path, ...] = ()
+    seconds: float = 120.0
 
     def channels(self) -> tuple[Channel, ...]:
         return ()
 
     def duration_s(self) -> float:
-        return 120.0
+        return self.seconds
 
     def read(self, label: str) -> Signal:
         raise AssertionError(label)
@@ -38,8 +39,8 @@ class NoLabels:
 
 @pytest.fixture
 def make_recording():
-    def make(name: str = "r1", cohort: str = "toy") -> Recording:
-        return Recording(cohort, name, "p1", NoSignals(), NoLabels(), {})
+    def make(name: str = "r1", cohort: str = "toy", seconds: float = 120.0) -> Recording:
+        return Recording(cohort, name, "p1", NoSignals(seconds=seconds), NoLabels(), {})
 
     return make
 

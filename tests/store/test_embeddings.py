@@ -205,7 +205,7 @@ def test_ids_cannot_leave_the_folder(store, make_card, make_recording, embedding
 
 def test_planning_reads_headers_only(store, make_card, make_recording):
     big = Embedding({"m": np.ones((20_000, 512), np.float16)}, 0.0, 1.0, {})
-    path = store.save(make_card(), make_recording(), SOURCE, big)
+    path = store.save(make_card(), make_recording(seconds=20_000.0), SOURCE, big)
     altered = bytearray(path.read_bytes())
     altered[-1] ^= 1
     path.write_bytes(altered)
@@ -214,3 +214,30 @@ def test_planning_reads_headers_only(store, make_card, make_recording):
     assert time.perf_counter() - start < 0.05
     with pytest.raises(IntegrityError, match="do not match their SHA-256"):
         store.load(make_card(), make_recording(), SOURCE)
+
+
+def rows(n, start_s=0.0, step_s=30.0, dim=6):
+    return Embedding({"m": np.ones((n, dim), np.float32)}, start_s, step_s, {})
+
+
+@pytest.mark.parametrize(
+    ("embedding", "words"),
+    [
+        (rows(400), "400 rows of 30 s from 0 s to 12000 s for a recording of 120 s; check the step on its card"),
+        (rows(8), "8 rows of 30 s from 0 s to 240 s"),  # rows of 15 s, an array without times, a card that says 30 s
+        (rows(4, start_s=-60.0), "from -60 s to 60 s"),
+        (rows(4, start_s=30.001), "from 30.001 s to 150.001 s"),
+        (rows(4, dim=99), "columns {'m': 99} although its card says 6"),
+    ],
+)
+def test_rows_that_cannot_be_of_this_recording_are_refused(store, make_card, make_recording, embedding, words):
+    card = make_card(step_s=30.0, dim=6)
+    with pytest.raises(RecordingError, match=f"^r1: encoder enc gave .*{re.escape(words)}"):
+        store.save(card, make_recording(), SOURCE, embedding)
+    assert store.state(card, make_recording(), SOURCE) == "missing"
+
+
+@pytest.mark.parametrize("embedding", [rows(4), rows(5), rows(1), rows(4, start_s=30.0), rows(1, start_s=90.0)])
+def test_a_last_row_may_reach_beyond_the_end_and_any_may_be_missing(store, make_card, make_recording, embedding):
+    store.save(make_card(step_s=30.0, dim=6), make_recording(), SOURCE, embedding)
+    store.save(make_card(step_s=30.0, dim=None), make_recording("r2"), SOURCE, embedding)

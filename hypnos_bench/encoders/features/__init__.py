@@ -103,6 +103,7 @@ class FeaturesEncoder:
             window_s=None,
             causal=False,
             lag_rows=0,
+            pretrained_on=(),
             channels=CANONICAL_CHANNELS,
             missing="a missing channel gives zeros and 0 in its presence column; in single epochs where a feature is "
             "undefined (flat, gaps, too few beats) it takes the recording's median and presence is 0; so does the size "

@@ -31,6 +31,7 @@ _BASELINE_S, _BASELINE_PERCENTILE = 120, 75
 _DROPS = (0.7, 0.1)  # what is left of the baseline
 _MIN_DROP_S = 10
 _PERIOD_WINDOW_S, _PERIOD_S = 300, (20, 90)
+_LEAST_SWING = 0.02  # sd of the depth over its median
 _PHASE_HZ = (0.1, 0.8)
 _PARADOX_S = 6.0
 
@@ -92,7 +93,8 @@ def periodicity(depth: Floats, missing: NDArray[np.bool_], n_epochs: int) -> Flo
     Returns
     -------
     ndarray, shape (n_epochs,)
-        0 to 1; NaN where less than half of the five minutes was recorded.
+        0 to 1, and 0 where the depth varies by less than 2 % (sd over median); NaN where less than half of the five
+        minutes was recorded.
     """
     half = (_PERIOD_WINDOW_S - int(EPOCH_S)) // 2
     known = np.where(missing, np.nan, depth)
@@ -107,7 +109,11 @@ def periodicity(depth: Floats, missing: NDArray[np.bool_], n_epochs: int) -> Flo
     power, weight = (np.abs(np.fft.rfft(part, size, axis=1)) ** 2 for part in (x, there.astype(np.float64)))
     products, pairs = (np.fft.irfft(part, size, axis=1)[:, : _PERIOD_S[1] + 2] for part in (power, weight))
     acf = products / np.maximum(np.rint(pairs), 1.0)  # mean product of the pairs that are there
-    acf = np.divide(acf, acf[:, :1], out=np.zeros_like(acf), where=acf[:, :1] > 1e-12)
+    # Gain is arbitrary, so a flat depth is one that varies little beside itself: ripple from sampling a steady breath
+    # at whole seconds is below 0.4 %, and periodic.
+    median = np.nanmedian(np.where(count > 0, frames, 0.0), axis=1, keepdims=True)
+    varies = acf[:, :1] > np.square(_LEAST_SWING * median)
+    acf = np.divide(acf, acf[:, :1], out=np.zeros_like(acf), where=varies)
     lags = np.arange(_PERIOD_S[0], _PERIOD_S[1] + 1)
     peak = (acf[:, lags] > acf[:, lags - 1]) & (acf[:, lags] >= acf[:, lags + 1])
     best = np.where(peak, acf[:, lags], 0.0).max(axis=1)

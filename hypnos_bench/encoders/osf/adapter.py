@@ -98,7 +98,7 @@ class OSFEncoder:
                 "clip": CLIP,
                 "precision": self.options.precision,
             },
-            pretrained_on=self._pretrained_on,
+            pretrained_on=self._cohorts_seen,
             marks=(*self._marks, *(("bf16",) if self.options.precision == "bf16" else ())),
             licence="MIT",
             note=self._note,
@@ -229,7 +229,11 @@ class OSFEncoder:
     # What a user's file says, and what the control below has instead of one.
 
     _marks: tuple[str, ...] = ()
-    _pretrained_on: tuple[str, ...] = PRETRAINED_ON
+
+    @property
+    def _cohorts_seen(self) -> tuple[str, ...] | None:
+        """Those of the published weights; a fine-tuned file has seen others, and does not say which."""
+        return None if self._file_facts[1] else PRETRAINED_ON
 
     def _own_settings(self) -> dict[str, tuple[str, ...]]:
         from hypnos_bench.encoders.osf.weights import BRANCHES
@@ -239,11 +243,20 @@ class OSFEncoder:
     def _state(self) -> tuple[dict[str, Tensor], Geometry]:
         from hypnos_bench.encoders.osf.weights import load
 
-        return load(self._path, self._settings["branch"])
+        found = load(self._path, self._settings["branch"])
+        return found.state, found.geometry
 
     @cached_property
+    def _file_facts(self) -> tuple[Geometry, bool]:
+        """Size of the network in the file, and whether it was fine-tuned; its tensors are not kept."""
+        from hypnos_bench.encoders.osf.weights import load
+
+        found = load(self._path, self._settings["branch"])
+        return found.geometry, found.fine_tuned
+
+    @property
     def _geometry(self) -> Geometry:
-        return self._state()[1]
+        return self._file_facts[0]
 
     @property
     def _path(self) -> Path:
@@ -269,7 +282,7 @@ class OSFEncoder:
 
         if self._weights_hash == RELEASED_SHA256:
             return self.note
-        return (
-            f"{self.note} The file is not the one whose hash third parties pass on as the released one's; the cohorts "
-            "named are those of the released weights."
-        )
+        told = f"{self.note} The file is not the one whose hash third parties pass on as the released one's"
+        if self._file_facts[1]:
+            return f"{told}; it holds a fine-tuned network, and which cohorts that has seen is not known."
+        return f"{told}; the cohorts named are those of the released weights; a file trained further has seen more."

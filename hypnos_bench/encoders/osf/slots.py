@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hypnos_bench.cohorts.base import Recording
 from hypnos_bench.signals.base import UNCALIBRATED, Channel, Derivation
+from hypnos_bench.signals.kinds import modality_of
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def find(channels: Sequence[Channel]) -> dict[str, Derivation]:
     """Legs, nasal pressure and snore among a file's channels, as far as they are there.
 
     A leg is a bipolar channel, else a single one, else the difference of two electrodes, else the first of them. One
-    channel for both legs, or their difference, counts as the left.
+    channel for both legs, or their difference, counts as the left. A label that tells another modality (``EEG Lat1``)
+    is none of these: masking goes by modalities, and must hide what the network would see.
 
     Parameters
     ----------
@@ -117,20 +119,26 @@ def find(channels: Sequence[Channel]) -> dict[str, Derivation]:
     dict of str to Derivation
         By slot, with the file's own labels.
     """
-    labels: dict[str, str] = {}
-    for channel in channels:
-        if "#" not in channel.label:  # a repeated or a nameless one
-            labels.setdefault(_plain(channel.label), channel.label)
+    muscles, breathing = _labels(channels, "emg"), _labels(channels, "resp")
     raw = {channel.label for channel in channels if channel.unit == UNCALIBRATED}
     found = {
-        "EMG_LLeg": _leg(labels, "left", raw),
-        "EMG_RLeg": _leg(labels, "right", raw),
-        "NP": _first(labels, _PRESSURE),
-        "SN": _first(labels, _SNORE),
+        "EMG_LLeg": _leg(muscles, "left", raw),
+        "EMG_RLeg": _leg(muscles, "right", raw),
+        "NP": _first(breathing, _PRESSURE),
+        "SN": _first(breathing, _SNORE),
     }
     if found["EMG_LLeg"] is None and found["EMG_RLeg"] is None:
-        found["EMG_LLeg"] = _first(labels, (*_LEG_SITES, *(f"l{site}r{site}" for site in _LEG_SITES), "leg1leg2"))
+        found["EMG_LLeg"] = _first(muscles, (*_LEG_SITES, *(f"l{site}r{site}" for site in _LEG_SITES), "leg1leg2"))
     return {slot: derivation for slot, derivation in found.items() if derivation is not None}
+
+
+def _labels(channels: Iterable[Channel], modality: str) -> dict[str, str]:
+    """Labels of a modality by their plain form; the first of several with the same one."""
+    labels: dict[str, str] = {}
+    for channel in channels:
+        if "#" not in channel.label and modality_of(channel.label) == modality:  # "#": a repeated or a nameless one
+            labels.setdefault(_plain(channel.label), channel.label)
+    return labels
 
 
 def copy_sides(arrays: dict[str, NDArray[np.float32]], made_from: dict[str, str]) -> None:

@@ -26,7 +26,10 @@ class OSFUntrained(OSFEncoder):
     title = "OSF architecture, untrained"
     note = f"Random weights; a control, not a model. {OSFEncoder.note}"
     _marks = ("untrained",)
-    _pretrained_on = ()
+
+    @property
+    def _cohorts_seen(self) -> tuple[str, ...]:
+        return ()
 
     def _own_settings(self) -> dict[str, tuple[str, ...]]:
         return {"size": ("vit_base", *(name for name in SIZES if name != "vit_base"))}

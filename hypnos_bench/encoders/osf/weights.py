@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ _PREFIXES = {
     "student": ("encoders.all.backbone.", "backbones.all.", "backbone."),
     "teacher": ("teacher_encoder.backbone.",),
 }
+_BARE_IS: Mapping[str, tuple[str, ...]] = {"student": ("",), "teacher": ()}
 _PARALLEL = "module."
 
 _FIXED = {
@@ -52,10 +53,22 @@ _FIXED = {
 """What the metadata must say where they say anything: channels and times mean something else otherwise."""
 
 _BLOCK = re.compile(r"block(\d+)\.")
+_BARE = re.compile(r"(?:cls_token|pos_embedding|to_patch_embedding\.|lead_emb\.|block\d+\.|norm\.)")
+_FINE_TUNED = re.compile(r"(?:module\.)?backbones\.all\.|(?:.*\.)?linear_layer\.")
+"""Names that fine-tuning leaves: its own name for the network, and the classifier."""
+
 _MAX_DEPTH = 256
 
 
-def load(path: Path, branch: str = "student") -> tuple[dict[str, Tensor], Geometry]:
+class Loaded(NamedTuple):
+    """What is in a file: the network, its size, and whether a classifier was trained together with it."""
+
+    state: dict[str, Tensor]
+    geometry: Geometry
+    fine_tuned: bool
+
+
+def load(path: Path, branch: str = "student") -> Loaded:
     """Read a user's file: the released payload, a bare dict, safetensors, or a Lightning checkpoint of either stage.
 
     Parameters
@@ -69,18 +82,22 @@ def load(path: Path, branch: str = "student") -> tuple[dict[str, Tensor], Geomet
     state : dict of str to Tensor
         Every live tensor of `Geometry.shapes`, and `UNUSED` when the file has it.
     geometry : Geometry
+        One of upstream's `SIZES`, or one whose width and depth the metadata state.
+    fine_tuned : bool
+        Whether the file is laid out as fine-tuning leaves it.
 
     Raises
     ------
     DataError
-        When the file is missing, damaged, of another network or of another input, naming what was found.
+        When the file is missing, damaged, incomplete, of another network or of another input, naming what was found.
     """
     found, about = load_checkpoint(path)
     state = _network(path, found, branch)
     _check_input(path, about)
     geometry = _geometry(path, state, about)
     check_state(state, geometry.shapes(), ignore=(UNUSED,), where=str(path))
-    return state, geometry
+    _check_size(path, geometry, about)
+    return Loaded(state, geometry, any(map(_FINE_TUNED.match, found)))
 
 
 def random_state(geometry: Geometry, seed: int) -> dict[str, Tensor]:
@@ -112,8 +129,11 @@ def _network(path: Path, found: Mapping[str, Tensor], branch: str) -> dict[str, 
     if all(name.startswith(_PARALLEL) for name in found):
         found = {name.removeprefix(_PARALLEL): value for name, value in found.items()}
     copies = {prefix: _under(found, prefix) for prefixes in _PREFIXES.values() for prefix in prefixes}
+    bare = {name: value for name, value in found.items() if _BARE.match(name)}
     copies = {prefix: part for prefix, part in copies.items() if part}
-    wanted = {prefix: part for prefix, part in copies.items() if prefix in _PREFIXES[branch]}
+    if copies and "cls_token" in bare:  # one more copy; alone it is judged together with all else that is there
+        copies[""] = bare
+    wanted = {prefix: part for prefix, part in copies.items() if prefix in (*_PREFIXES[branch], *_BARE_IS[branch])}
     if branch == "teacher" and not wanted:
         raise DataError(
             f"{path}: no teacher in it (names that begin with {_PREFIXES['teacher'][0]}); it is in checkpoints of "
@@ -180,6 +200,18 @@ def _geometry(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any])
     if known is not None and known != geometry:
         raise DataError(f"{path}: metadata and tensors disagree: {about['encoder_name']} is {known}, found {geometry}")
     return geometry
+
+
+def _check_size(path: Path, geometry: Geometry, about: Mapping[str, Any]) -> None:
+    """Refuse a depth that nobody states: a file cut short has whole blocks, too."""
+    if geometry in SIZES.values() or {"width", "depth"} <= set(about):  # stated: compared with what is there
+        return
+    near = ", ".join(f"{name} {size.depth}" for name, size in SIZES.items() if size.width == geometry.width)
+    raise DataError(
+        f"{path}: {geometry.depth} blocks of width {geometry.width} and {geometry.heads} heads are none of upstream's "
+        f"sizes ({near + ' blocks' if near else ', '.join(SIZES)}); parts may be missing. If they are not, state width "
+        "and depth in the file's metadata"
+    )
 
 
 def _axis(shapes: Mapping[str, tuple[int, ...]], name: str, n_dims: int, axis: int) -> int:

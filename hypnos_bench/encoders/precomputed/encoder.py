@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from hypnos_bench.spec import EPOCH_S
 ID = "precomputed"
 _SETTINGS = ("layout", "combination", "crop", "part")
 # What of card.json can change a number, or whether there is one.
-_DEFINING = ("start_s", "step_s", "layout", "combination", "crop", "part", "arrays", "nan_rows", "partial", "dim")
+_DEFINING = (*_SETTINGS, "start_s", "step_s", "arrays", "nan_rows", "partial", "tail", "dim")
 
 
 class PrecomputedEncoder:
@@ -48,6 +49,7 @@ class PrecomputedEncoder:
         if self.folder is not None and not self.folder.is_dir():
             raise DataError(f"{self.folder}: no such folder; give the folder of array files with --embeddings DIR")
         self._folder = None if self.folder is None else Folder(self.folder)
+        self._read: dict[Path, str] = {}  # file to the recording that it was read for
 
     @cached_property
     def card(self) -> EncoderCard:
@@ -75,6 +77,7 @@ class PrecomputedEncoder:
             licence=str(stated.get("licence", "")),
             note=str(stated.get("note", "")),
             dim=self._dim(),
+            made_by=str(stated.get("made_by", "")),
         )
 
     def encode(self, recording: Recording) -> Embedding:
@@ -116,8 +119,19 @@ class PrecomputedEncoder:
         )
 
     def unmatched(self, recordings: Iterable[Recording]) -> list[str]:
-        """Files of the folder, by name, that belong to none of a cohort's recordings."""
-        return [] if self._folder is None else self._folder.unmatched(recording.id for recording in recordings)
+        """Files of the folder, by name, that belong to none of a cohort's recordings.
+
+        Raises
+        ------
+        DataError
+            When a file would be read for several recordings, whose ids differ by case only.
+        """
+        if self._folder is None:
+            return []
+        ids = [recording.id for recording in recordings]
+        for name, several in self._folder.shared(ids).items():
+            raise DataError(f"{self._folder.root / name}: {_whose(several)}")
+        return self._folder.unmatched(ids)
 
     def _rows(self, path: Path, stated: Mapping[str, Any], duration_s: float) -> Rows:
         layout = stated.get("layout") or self._guess(path)
@@ -136,7 +150,11 @@ class PrecomputedEncoder:
     @cached_property
     def _stated(self) -> dict[str, Any]:
         path = None if self.folder is None else self.folder / CARD_FILE
-        stated = {} if path is None or not path.is_file() else read_statement(path, CARD)
+        stated = {} if path is None or not os.path.lexists(path) else read_statement(path, CARD)
+        if stated.get("id", ID) != ID and stated["id"] in _suite_ids():
+            raise DataError(
+                f"{path}: field 'id' is {stated['id']!r}, which is one of the suite's own encoders; choose another"
+            )
         return {**stated, **self._chosen}
 
     def _dim(self) -> int | None:
@@ -176,4 +194,22 @@ class PrecomputedEncoder:
             raise RecordingError(recording.id, f"{self.folder}: {where}")
         if found[0].problem:
             raise RecordingError(recording.id, found[0].problem)
+        before = self._read.setdefault(found[0].path, recording.id)
+        if before != recording.id:
+            raise RecordingError(recording.id, f"{found[0].path}: {_whose([before, recording.id])}")
         return found[0]
+
+
+def _whose(several: Sequence[str]) -> str:
+    return (
+        f"belongs to several recordings, whose ids differ by case only ({', '.join(several[:4])}); give each a file of "
+        "its own name"
+    )
+
+
+def _suite_ids() -> set[str]:
+    """Ids that belong to encoders of the suite, under which no other embeddings may pass."""
+    from hypnos_bench.encoders.demographics import CARD as DEMOGRAPHICS
+    from hypnos_bench.encoders.registry import ENCODERS
+
+    return {DEMOGRAPHICS.id, *(name for name in ENCODERS.ids() if ENCODERS.is_builtin(name))}

@@ -92,7 +92,7 @@ class Folder:
         return tuple(_with_sidecar(path, others) for path in arrays)
 
     def of(self, recording: str) -> list[ArrayFile]:
-        """Files of a recording: by its id as it is, else whatever the case."""
+        """Files of a recording: by its id as it is, else whatever the case (`shared` tells when that misleads)."""
         exact = {recording, safe_name(recording)}
         found = [file for name in exact for file in self._by_id.get(name, ())]
         if found:
@@ -104,12 +104,22 @@ class Folder:
         """Hash of all array files, their sidecars and names."""
         paths = [file.path for file in self.files]
         paths += [sidecar_path(file.path) for file in self.files if file.stated or file.problem]
-        return digest({path.relative_to(self.root).as_posix(): file_sha256(path) for path in paths})
+        # What is no file has no content, and may never end.
+        hashes = {path: file_sha256(path) if path.is_file() else "" for path in paths}
+        return digest({path.relative_to(self.root).as_posix(): value for path, value in hashes.items()})
 
     def unmatched(self, recordings: Iterable[str]) -> list[str]:
         """Names of files that belong to none of the recordings, sorted."""
         matched = {file.path for recording in recordings for file in self.of(recording)}
         return sorted(f.path.relative_to(self.root).as_posix() for f in self.files if f.path not in matched)
+
+    def shared(self, recordings: Iterable[str]) -> dict[str, list[str]]:
+        """Files that belong to several of the recordings, whose ids differ by case: name to ids, sorted."""
+        claimed: dict[Path, list[str]] = {}
+        for recording in sorted(set(recordings)):
+            for file in self.of(recording):
+                claimed.setdefault(file.path, []).append(recording)
+        return {p.relative_to(self.root).as_posix(): ids for p, ids in claimed.items() if len(ids) > 1}
 
     @cached_property
     def _by_id(self) -> dict[str, list[ArrayFile]]:
@@ -133,6 +143,8 @@ def sidecar_path(path: Path) -> Path:
 
 def _with_sidecar(path: Path, others: set[Path]) -> ArrayFile:
     beside = sidecar_path(path)
+    if not path.is_file():
+        return ArrayFile(path, problem=f"{path}: not a regular file")
     if beside.name == CARD_FILE or beside not in others:
         return ArrayFile(path)
     try:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hypnos_bench.encoders.precomputed.files import read_file
 from hypnos_bench.encoders.precomputed.rows import Rows, checked
 from hypnos_bench.encoders.precomputed.statement import NAN_ROWS, TIMES
-from hypnos_bench.encoders.precomputed.times import row_times
+from hypnos_bench.encoders.precomputed.times import times_of
 
 
 def read_generic(path: Path, stated: Mapping[str, Any], held: Mapping[str, Any]) -> Rows:
@@ -28,7 +26,7 @@ def read_generic(path: Path, stated: Mapping[str, Any], held: Mapping[str, Any])
     Raises
     ------
     ValueError
-        When an array or its times are missing or wrong.
+        When an array or its times are missing or wrong, or two statements of the times differ.
     """
     names = tuple(stated.get("arrays", ("X",)))
     found = read_file(path, (*names, *TIMES))
@@ -40,24 +38,5 @@ def read_generic(path: Path, stated: Mapping[str, Any], held: Mapping[str, Any])
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) > 1:
         raise ValueError(f"arrays differ in shape: { {name: a.shape for name, a in arrays.items()} }")
-    times = {name: found[name] for name in TIMES if name in found}
-    times = {**{name: stated[name] for name in TIMES if name in stated}, **times}
-    start_s, step_s = row_times(times or held, next(iter(shapes))[0])
+    start_s, step_s = times_of(found, stated, next(iter(shapes))[0], held=held)
     return Rows(arrays, start_s, step_s, short_s=step_s)
-
-
-def refuse_other_times(stated: Mapping[str, Any], step_s: float) -> float:
-    """Start of the rows of a layout that fixes their step, 0 where nothing is said.
-
-    Raises
-    ------
-    ValueError
-        When another step is stated.
-    """
-    step = float(stated.get("step_s", step_s))
-    if step != step_s:
-        raise ValueError(f"step_s is said to be {step:g} s, the layout has rows of {step_s:g} s")
-    start = float(stated.get("start_s", 0.0))
-    if not (np.isfinite(start) and start >= 0):
-        raise ValueError(f"impossible start {start:g} s")
-    return start

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypnos_bench.encoders.precomputed.files import read_file
-from hypnos_bench.encoders.precomputed.generic import refuse_other_times
 from hypnos_bench.encoders.precomputed.rows import Rows, checked, one_dtype
-from hypnos_bench.encoders.precomputed.statement import NAN_ROWS
+from hypnos_bench.encoders.precomputed.statement import NAN_ROWS, TIMES
+from hypnos_bench.encoders.precomputed.times import times_of
 from hypnos_bench.spec import EPOCH_S
 
 WIDTH = 768
@@ -29,12 +29,12 @@ def read_osf(path: Path, stated: Mapping[str, Any]) -> Rows:
     Raises
     ------
     ValueError
-        For other shapes, or when the part is not in the file.
+        For other shapes, when the part is not in the file, or for times that are no 30-s epochs.
     """
     part, both = stated.get("part", "cls"), stated.get("part") == "both"
     names = tuple(stated.get("arrays", ("X", "cls", "mean_patch")))
     width = stated.get("dim", 2 * WIDTH if both else WIDTH) // (2 if both else 1)
-    found = read_file(path, names)
+    found = read_file(path, (*names, *TIMES))
     if "X" in found or "arrays" in stated:
         if names[0] not in found:
             raise ValueError(f"holds no array {names[0]}")
@@ -55,7 +55,8 @@ def read_osf(path: Path, stated: Mapping[str, Any]) -> Rows:
         raise ValueError(f"CLS and mean patch differ in rows: { {n: len(a) for n, a in arrays.items()} }")
     arrays = one_dtype(arrays)
     x = np.concatenate([arrays[name] for name in wanted], axis=1)
-    return Rows({"X": x}, refuse_other_times(stated, EPOCH_S), EPOCH_S, short_s=EPOCH_S)
+    start_s, step_s = times_of(found, stated, len(x), layout_step_s=EPOCH_S)
+    return Rows({"X": x}, start_s, step_s, short_s=EPOCH_S)
 
 
 def _halves(x: NDArray[Any], name: str, width: int) -> dict[str, NDArray[Any] | None]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hypnos_bench.encoders.precomputed.statement import TIMES
 from hypnos_bench.errors import UsageError
 from hypnos_bench.signals.arrays import MAX_BYTES
 
 _STARTS = "epoch_start_s"
+_RESERVED = tuple(name for name in TIMES if name != _STARTS)
 
 
 def read_parquet(path: Path) -> dict[str, NDArray[Any]]:
@@ -22,8 +25,8 @@ def read_parquet(path: Path) -> dict[str, NDArray[Any]]:
     Raises
     ------
     ValueError
-        When the file is damaged, has a column that is not numeric or an index that would pass for one, or is larger
-        than 4 GiB unpacked. One line, without the path.
+        When the file is damaged, has a column that is not numeric, an index or times that would pass for a dimension,
+        or is larger than 4 GiB unpacked. One line, without the path.
     OSError
         When the file cannot be opened.
     UsageError
@@ -65,12 +68,30 @@ def _check_columns(pa: Any, schema: Any, columns: list[str]) -> None:
         raise ValueError("has no column of numbers")
     if len(set(schema.names)) != len(schema.names):
         raise ValueError("has two columns of one name")
+    indices = _indices(schema)
     for name in schema.names:
         kind = schema.field(name).type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             raise ValueError(f"column {name!r} holds {kind}, not numbers; keep numeric columns and {_STARTS}")
-        if name.startswith("__index_level_"):
+        if name in indices and name != _STARTS:
             raise ValueError(f"column {name!r} is a stored index that would pass for a dimension; write index=False")
+        if name in _RESERVED:
+            raise ValueError(
+                f"column {name!r} would pass for a dimension; name the starts of rows {_STARTS}, and say start_s and "
+                "step_s in card.json or the file's .json"
+            )
+
+
+def _indices(schema: Any) -> set[str]:
+    """Columns that pandas wrote for the index of a table."""
+    said = (schema.metadata or {}).get(b"pandas")
+    try:
+        stored = json.loads(said)["index_columns"] if said is not None else []
+        # A range has no column; it is described by an object.
+        named = {name for name in stored if isinstance(name, str)}
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise ValueError("its pandas metadata is damaged, so that an index could pass for a dimension") from error
+    return named | {name for name in schema.names if name.startswith("__index_level_")}
 
 
 def _common_type(pa: Any, kinds: list[Any]) -> np.dtype[Any]:

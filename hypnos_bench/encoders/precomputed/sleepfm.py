@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from hypnos_bench.encoders.base import mean_over_modalities
 from hypnos_bench.encoders.precomputed.files import HDF5, read_file
-from hypnos_bench.encoders.precomputed.generic import refuse_other_times
 from hypnos_bench.encoders.precomputed.rows import Rows, checked, one_dtype
-from hypnos_bench.encoders.precomputed.statement import NAN_ROWS
+from hypnos_bench.encoders.precomputed.statement import NAN_ROWS, TIMES
+from hypnos_bench.encoders.precomputed.times import first_start, times_of
 
 MODALITIES = ("BAS", "RESP", "EKG", "EMG")
 """In the order of the columns of ``concat``."""
@@ -41,7 +41,8 @@ def read_sleepfm(path: Path, stated: Mapping[str, Any], duration_s: float, *, pe
     stated : mapping
         What card and sidecar say. ``combination``: ``concat`` (512 columns in the order of `MODALITIES`; a modality
         that is not in the file is zeros), ``concat-presence`` (the same and four columns of 1 or 0), ``mean`` (128,
-        over those that are there). ``crop``: ``shortest`` accepts modalities of different lengths.
+        over those that are there). ``crop``: ``shortest`` accepts modalities of different lengths. ``tail``: ``short``
+        accepts 5-s rows after the last whole window, as this suite makes them and SleepFM does not.
     duration_s : float
         Length of the recording, which tells 5-s rows from 5-min rows when no layout is stated.
     per_modality : bool
@@ -50,11 +51,12 @@ def read_sleepfm(path: Path, stated: Mapping[str, Any], duration_s: float, *, pe
     Raises
     ------
     ValueError
-        When the file holds none of them, or shapes or lengths do not fit.
+        When the file holds none of them, or shapes, times or the number of rows do not fit.
     """
     if path.suffix not in HDF5:
         raise ValueError(f"SleepFM embeddings are {' or '.join(HDF5)} files, not {path.suffix}")
-    found = read_file(path, MODALITIES)
+    held = read_file(path, (*MODALITIES, *TIMES))
+    found = {name: held[name] for name in MODALITIES if name in held}
     if not found:
         raise ValueError(f"holds none of the datasets {', '.join(MODALITIES)}")
     nan_rows = stated.get("nan_rows") == NAN_ROWS
@@ -64,8 +66,10 @@ def read_sleepfm(path: Path, stated: Mapping[str, Any], duration_s: float, *, pe
         raise ValueError(f"columns {widths}, expected {WIDTH} per modality")
     arrays = _one_length(arrays, crop=stated.get("crop") == "shortest")
     n_rows = len(next(iter(arrays.values())))
-    step_s = STEPS_S[stated["layout"]] if stated.get("layout") in STEPS_S else _step(n_rows, duration_s)
-    start_s = refuse_other_times(stated, step_s)
+    left_s = duration_s - first_start(held, stated)
+    step_s = STEPS_S[stated["layout"]] if stated.get("layout") in STEPS_S else _step(n_rows, left_s)
+    start_s, step_s = times_of(held, stated, n_rows, layout_step_s=step_s)
+    _check_count(n_rows, step_s, duration_s - start_s, stated)
     combination = "apart" if per_modality else stated.get("combination", "concat")
     absent = [name for name in MODALITIES if name not in arrays]
     instead = "zeros in its columns" if combination.startswith("concat") else "takes no part"
@@ -75,6 +79,32 @@ def read_sleepfm(path: Path, stated: Mapping[str, Any], duration_s: float, *, pe
         step_s,
         skipped=dict.fromkeys(absent, f"not in {path.name}: {instead}"),
         short_s=WINDOW_S,
+    )
+
+
+def whole_rows(seconds: float, step_s: float) -> int:
+    """Rows that SleepFM writes: those of whole 5-min windows."""
+    return math.floor(seconds / WINDOW_S + 1e-6) * round(WINDOW_S / step_s)
+
+
+def _check_count(n_rows: int, step_s: float, seconds: float, stated: Mapping[str, Any]) -> None:
+    """Refuse another number of rows than SleepFM writes for so many seconds."""
+    whole, short = whole_rows(seconds, step_s), stated.get("tail") == "short"
+    in_window = round(WINDOW_S / step_s)
+    most = math.floor(seconds / step_s + 1e-6) if short and step_s < WINDOW_S else whole
+    if n_rows > most:
+        hint = "the rest is of another recording, or the file is another one's"
+        if not short and step_s < WINDOW_S and n_rows * step_s <= seconds + 1e-6:
+            hint = 'say "tail": "short" in card.json when rows go on to the end of the recording'
+    elif n_rows < whole and not stated.get("partial", False):
+        hint = 'say "partial": true in card.json or the file\'s .json when rows may end early'
+    elif n_rows % in_window and not short:
+        hint = f"rows come {in_window} by {in_window}"
+    else:
+        return
+    raise ValueError(
+        f"its {n_rows} rows of {step_s:g} s end at {n_rows * step_s:g} s, the recording at {seconds:g} s: SleepFM "
+        f"writes {whole}, those of whole windows of {WINDOW_S:g} s; {hint}"
     )
 
 

@@ -23,11 +23,11 @@ _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 SHARED: Kinds = {
     "start_s": _NUMBER, "step_s": _NUMBER, "weights": str, "note": str, "nan_rows": str, "partial": bool,
-    "arrays": list, "normalisation": str, "resampler": str,
+    "arrays": list, "normalisation": str, "resampler": str, "tail": str,
 }  # fmt: skip
 CARD: Kinds = {
     **SHARED, "id": str, "title": str, "licence": str, "causal": bool, "lag_rows": int, "pretrained_on": list,
-    "layout": str, "dim": int, "combination": str, "crop": str, "part": str, "marks": list,
+    "layout": str, "dim": int, "combination": str, "crop": str, "part": str, "marks": list, "made_by": str,
 }  # fmt: skip
 SIDECAR: Kinds = {**SHARED, "recording": str, "channels": dict, "skipped": dict, "zero_filled": list}
 
@@ -37,6 +37,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "crop": ("refuse", "shortest"),
     "part": ("cls", "mean-patch", "both"),
     "nan_rows": ("refuse", NAN_ROWS),
+    "tail": ("drop", "short"),
 }
 """Fields of few values, the default first (a layout's default is to look at the files)."""
 
@@ -50,6 +51,8 @@ def read_statement(path: Path, kinds: Kinds) -> dict[str, Any]:
         For unknown fields or impossible values, naming them.
     """
     try:
+        if not path.is_file():
+            raise DataError(f"{path}: not a regular file")
         if path.stat().st_size > _MAX_BYTES:
             raise DataError(f"{path}: larger than {_MAX_BYTES} bytes; it should hold a few lines")
         stated = json.loads(path.read_bytes())
@@ -77,6 +80,8 @@ def _problem(name: str, value: Any, kind: type | tuple[type, ...]) -> str | None
         return "expected lower-case words joined by '-', as in my-model"
     if name == "dim" and isinstance(value, int) and value < 1:
         return "expected the number of columns"
+    if name == "lag_rows" and isinstance(value, int) and value < 0:
+        return "expected 0 or more"
     if isinstance(value, list) and not all(isinstance(word, str) and word for word in value):
         return "expected a list of words"
     if isinstance(value, dict) and not all(isinstance(word, str) for word in value.values()):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from hypnos_bench.encoders.precomputed.statement import TIMES
+
 _HELP = (
     "add an array epoch_start_s, or the numbers start_s and step_s "
     "(to each file or its .json, or for all in card.json); OSF arrays: layout osf"
@@ -37,6 +39,61 @@ def row_times(times: Mapping[str, Any], n_rows: int) -> tuple[float, float]:
     if not (np.isfinite(start) and start >= 0 and np.isfinite(step) and step > 0):
         raise ValueError(f"impossible times: start {start:g} s, step {step:g} s")
     return start, step
+
+
+def times_of(
+    found: Mapping[str, Any],
+    stated: Mapping[str, Any],
+    n_rows: int,
+    *,
+    held: Mapping[str, Any] | None = None,
+    layout_step_s: float | None = None,
+) -> tuple[float, float]:
+    """Start and step of rows in seconds: the file's own times, and what card and sidecar say where it says nothing.
+
+    Parameters
+    ----------
+    found : mapping
+        Arrays and numbers of the file.
+    stated : mapping
+        What card and sidecar say.
+    n_rows : int
+    held : mapping, optional
+        Times that hold where nobody says anything.
+    layout_step_s : float, optional
+        Step of a layout that fixes it; its rows start at 0 where nothing else is said.
+
+    Raises
+    ------
+    ValueError
+        As :func:`row_times`; when two statements differ, or another step than the layout's is stated.
+    """
+    own = {name: found[name] for name in TIMES if name in found}
+    said = {name: stated[name] for name in TIMES if name in stated}
+    if layout_step_s is not None:
+        held = {"start_s": 0.0, "step_s": layout_step_s}
+        start, step = row_times({**held, **said, **own}, n_rows)
+        if abs(step - layout_step_s) > _SLACK_S:
+            raise ValueError(f"step_s is said to be {step:g} s, the layout has rows of {layout_step_s:g} s")
+    else:
+        start, step = row_times({**said, **own} or held or {}, n_rows)
+    for who, times in (("the file", own), ("card.json or the file's .json", said)):
+        for name, value in (("start_s", start), ("step_s", step)):
+            if name in times and not abs(number(times, name) - value) <= _SLACK_S:
+                raise ValueError(
+                    f"{who} says {name} {number(times, name):g}, but by its own times it is {value:g}; keep the one "
+                    "that is right"
+                )
+    return start, step
+
+
+def first_start(found: Mapping[str, Any], stated: Mapping[str, Any]) -> float:
+    """Where the first row starts, in seconds, before anything is checked: 0 where nothing is said."""
+    times = {**stated, **found}
+    starts = np.asarray(times.get("epoch_start_s", ()))
+    if starts.size and starts.dtype.kind in "fiu":
+        return float(starts.ravel()[0])
+    return number(times, "start_s") if "start_s" in times else 0.0
 
 
 def coverage(start_s: float, step_s: float, n_rows: int, duration_s: float, *, short_s: float, partial: bool) -> str:

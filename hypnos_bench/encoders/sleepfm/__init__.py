@@ -72,6 +72,7 @@ class SleepFMEncoder:
         "slower channels are brought to the file's highest rate by a polyphase filter, not by a Fourier transform, "
         "which differs near half their rate only. Channels that are flat are left out, not given as zeros."
     )
+    cohorts_note = " The cohorts named are those of the released weights; a file trained further has seen more."
     pretrained_on: tuple[str, ...] = PRETRAINED_ON
     marks: tuple[str, ...] = ()
 
@@ -127,7 +128,7 @@ class SleepFMEncoder:
             pretrained_on=self.pretrained_on,
             marks=self.marks,
             licence=self.licence,
-            note=self.note,
+            note=self.note + self.cohorts_note,
             dim=len(MODALITIES) * DIM if concatenated else DIM,
         )
 
@@ -256,6 +257,7 @@ class SleepFMUntrained(SleepFMEncoder):
     id = "sleepfm-untrained"
     title = "SleepFM architecture, untrained"
     licence = "MIT"
+    cohorts_note = ""
     pretrained_on = ()
     marks = ("untrained",)
     note = "Random weights; a control, not a model. " + SleepFMEncoder.note

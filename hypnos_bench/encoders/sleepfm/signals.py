@@ -19,7 +19,7 @@ from hypnos_bench.signals.base import Signal, SignalFile
 from hypnos_bench.signals.gaps import fill_gaps, missing_steps
 from hypnos_bench.signals.kinds import OF_CANONICAL, modality_of
 from hypnos_bench.signals.resample import polyphase
-from hypnos_bench.signals.some import SomeChannels
+from hypnos_bench.signals.some import whole_file
 
 RATE_HZ = 128
 TOKEN_S = 5.0
@@ -174,8 +174,8 @@ def common_rate_hz(signals: SignalFile) -> float:
     512 Hz hardly makes a difference: the low-pass is at 64 Hz. Channels that are masked count, so that masking does
     not change those that are kept.
     """
-    whole = signals.whole if isinstance(signals, SomeChannels) else signals
-    return min(_COMMON_RATE_CAP_HZ, max((channel.rate_hz for channel in whole.channels()), default=0.0))
+    rates = (channel.rate_hz for channel in whole_file(signals).channels())
+    return min(_COMMON_RATE_CAP_HZ, max(rates, default=0.0))
 
 
 def prepare(signal: Signal, duration_s: float, common_hz: float) -> Track | str:

@@ -3,11 +3,17 @@
 import pytest
 import torch
 
-from hypnos_bench.encoders.osf.layout import Geometry
+from hypnos_bench.encoders.osf.layout import SIZES, Geometry
 from hypnos_bench.encoders.osf.weights import random_state
 
 SMALL = Geometry(width=32, depth=2, heads=2, hidden=64)
 """Heads are wider together (128) than the network, as in upstream's smallest size."""
+
+
+@pytest.fixture(autouse=True)
+def _small_is_known(monkeypatch):
+    """A file without metadata must have one of the known sizes."""
+    monkeypatch.setitem(SIZES, "vit_small_toy", SMALL)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_from_channels_to_rows(released, state, night):
                ("ECG", "Chin", "LLeg", "RLeg", "ABD", "THX", "Nasal Pressure", "Snore", "E1", "E2", "C3", "C4")]  # fmt: skip
     made = [condition(s, 3, slot.storage_hz, "polyphase") for s, slot in zip(sources, SLOTS, strict=True)]
     x = torch.from_numpy(np.stack(made).reshape(12, 3, 1920).transpose(1, 0, 2).copy())
-    loaded, geometry = load(path)
+    loaded, geometry, _ = load(path)
     with torch.inference_mode():
         cls, patches = ViT(loaded, geometry)(x, patches=True)
     np.testing.assert_allclose(rows(out), cls, atol=2e-6)
@@ -102,6 +102,23 @@ def test_the_card_of_a_users_file(released, state):
     short = encoder(OSFEncoder, path, precision="bf16").card
     assert short.marks == ("bf16",)
     assert short.definition() != card.definition()
+
+
+def test_cohorts_are_those_of_the_release_unless_the_file_was_fine_tuned(released, state, tmp_path):
+    plain = encoder(OSFEncoder, released(state)).card
+    assert plain.pretrained_on == adapter.PRETRAINED_ON
+    assert plain.note.endswith("of the released weights; a file trained further has seen more.")
+    head = {"linear_layer.1.weight": torch.zeros(4, 32)}
+    fine_tuned = {
+        "copies.ckpt": {f"backbones.all.{name}": value for name, value in state.items()},
+        "head.ckpt": {f"backbone.{name}": value for name, value in state.items()} | head,
+        "wrapped.ckpt": {f"module.backbones.all.{name}": value for name, value in state.items()},
+    }
+    for name, content in fine_tuned.items():
+        torch.save({"state_dict": content}, tmp_path / name)
+        card = encoder(OSFEncoder, tmp_path / name).card
+        assert card.pretrained_on is None, name
+        assert card.note.endswith("which cohorts that has seen is not known.")
 
 
 def test_the_control_says_that_it_is_one():

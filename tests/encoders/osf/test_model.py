@@ -26,7 +26,7 @@ def noise(n, seed=0):
 
 
 @torch.inference_mode()
-def test_it_gives_what_upstream_gives():
+def test_golden_parity_with_upstreams_outputs():
     if not GOLDEN.exists():
         pytest.skip(f"{GOLDEN.name} (upstream's outputs) is not here")
     with safe_open(GOLDEN, framework="pt") as file:

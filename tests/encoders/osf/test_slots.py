@@ -71,6 +71,27 @@ def test_the_better_source_wins():
     assert found("Pressure", "Nasal", "Nasal Pressure", "P-Snore", "Snore") == {"NP": "Nasal Pressure", "SN": "Snore"}
 
 
+LEGS = ("leg", "tib", "tibialis", "anttib", "plm", "foot", "at")
+AIR = ("np", "sn", "nasal pressure", "cannula", "ptaf", "snore", "mic", "trachealmic", "pressure")
+
+
+@pytest.mark.parametrize("prefix", ["", "EEG ", "EMG ", "Resp ", "Airflow ", "ECG ", "EOG "])
+def test_masks_and_slots_agree_on_what_a_label_is(prefix):
+    """A channel that the network takes for a leg or for breathing is hidden with the muscles or with breathing."""
+    legs = [form.format(side, site) for side in ("L", "R", "Left", "Right", "l", "r") for site in LEGS
+            for form in ("{0}{1}", "{0} {1}", "{1} {0}", "{1}-{0}", "{0}{1}1")]  # fmt: skip
+    for label in (*legs, *AIR):
+        for slot in found(prefix + label):
+            assert modality_of(prefix + label) == ("emg" if "Leg" in slot else "resp"), (prefix + label, slot)
+    if not prefix:
+        assert all(found(label) for label in AIR)
+        assert found("Left at", "Right at") == {"EMG_LLeg": "Left at", "EMG_RLeg": "Right at"}
+    if prefix == "EEG ":
+        assert found("EEG Lat1", "EEG np", "EEG sn") == {}
+    if prefix == "Resp ":
+        assert found("Resp np", "Resp sn") == {"NP": "Resp np", "SN": "Resp sn"}
+
+
 @pytest.mark.parametrize(
     "label",
     ["EMG", "Chin1-Chin2", "ECG L", "EEG", "C3-M2", "Arm L", "Flow", "Thor", "LLeg#2", "#4", "EMG3", "CPAP Press"],

@@ -26,7 +26,7 @@ def head(prefix=""):
 
 
 def test_the_released_payload(released, state):
-    found, geometry = load(released(state))
+    found, geometry, _ = load(released(state))
     same(found, state)
     assert geometry == SMALL
 
@@ -37,7 +37,7 @@ def test_the_released_size_loads_from_its_names_and_shapes(tmp_path):
     payload = {name: torch.full((1,), 0.5).expand(shape) for name, shape in shapes.items()}
     metadata = {"model_name": "dino", "encoder_name": "vit_base", "num_leads": 12, "width": 768, "depth": 12}
     torch.save({"state_dict": payload, "metadata": metadata}, tmp_path / "osf_backbone.pth")
-    found, geometry = load(tmp_path / "osf_backbone.pth")
+    found, geometry, _ = load(tmp_path / "osf_backbone.pth")
     assert geometry == SIZES["vit_base"]
     assert len(found) == 150
     assert sum(tensor.numel() for tensor in found.values()) == 85_325_568
@@ -47,7 +47,7 @@ def test_files_without_metadata(tmp_path, state):
     torch.save(state, tmp_path / "bare.pth")
     save_file(state, tmp_path / "bare.safetensors")
     for name in ("bare.pth", "bare.safetensors"):
-        found, geometry = load(tmp_path / name)
+        found, geometry, _ = load(tmp_path / name)
         same(found, state)
         assert geometry == SMALL
 
@@ -84,6 +84,40 @@ def test_two_copies_of_a_fine_tuned_network_must_agree(tmp_path, state):
     torch.save({"state_dict": both}, tmp_path / "fine.ckpt")
     with pytest.raises(DataError, match=r"differ: backbones\.all\.block1\.ff\.norm\.bias and backbone\.block1"):
         load(tmp_path / "fine.ckpt")
+
+
+def test_a_bare_network_beside_another_copy_must_be_the_same(tmp_path, state):
+    torch.save(state | under("backbone.", state), tmp_path / "both.ckpt")
+    same(load(tmp_path / "both.ckpt")[0], state)
+    torch.save(random_state(SMALL, 2) | under("backbone.", state), tmp_path / "both.ckpt")
+    with pytest.raises(DataError, match=r"two networks in it, and they differ: backbone\.\w+ and \w+;"):
+        load(tmp_path / "both.ckpt")
+    teacher = under("teacher_encoder.backbone.", random_state(SMALL, 2))
+    torch.save(state | teacher, tmp_path / "both.ckpt")
+    same(load(tmp_path / "both.ckpt")[0], state)
+    same(load(tmp_path / "both.ckpt", "teacher")[0], random_state(SMALL, 2))
+
+
+def test_a_file_that_lacks_whole_blocks_is_not_a_smaller_network(tmp_path, metadata):
+    nano = random_state(SIZES["vit_nano"], 1)
+    short = {name: value for name, value in nano.items() if not name.startswith("block5.")}
+    torch.save(nano, tmp_path / "w.pth")
+    assert load(tmp_path / "w.pth")[1] == SIZES["vit_nano"]
+    torch.save(short, tmp_path / "w.pth")
+    with pytest.raises(DataError, match=r"w\.pth: 5 blocks of width 128 and 4 heads are none .*\(vit_nano 6 blocks\)"):
+        load(tmp_path / "w.pth")
+    stated = metadata | {"width": 128, "depth": 5}
+    torch.save({"state_dict": short, "metadata": stated}, tmp_path / "w.pth")
+    assert load(tmp_path / "w.pth")[1].depth == 5
+    torch.save({"state_dict": short, "metadata": {"model_name": "dino"}}, tmp_path / "w.pth")
+    with pytest.raises(DataError, match="parts may be missing"):
+        load(tmp_path / "w.pth")
+
+
+def test_weights_must_be_floating_point(tmp_path, state):
+    torch.save({**state, "norm.bias": torch.zeros(32, dtype=torch.int64)}, tmp_path / "w.pth")
+    with pytest.raises(DataError, match=r"w\.pth: norm\.bias holds int64, not floating-point numbers"):
+        load(tmp_path / "w.pth")
 
 
 def test_the_dead_weight_may_be_missing_and_nothing_else(tmp_path, state):

@@ -1,6 +1,7 @@
 """Which file belongs to which recording."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -112,3 +113,35 @@ def test_settings_win_over_the_card(put, encoder, tmp_path):
         encoder(settings={"precomputed": {"part": "all"}})
     with pytest.raises(UsageError, match="--set precomputed.parts: no such setting. Did you mean 'part'"):
         encoder(settings={"precomputed": {"parts": "all"}})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_never_opened(put, encoder, memory_recording, tmp_path):
+    put("r1.npz")
+    put("r3.npz")
+    os.mkfifo(tmp_path / "r2.npy")
+    os.mkfifo(tmp_path / "r3.json")
+    made = encoder()
+    assert made.card.weights
+    assert len(made.encode(memory_recording({}, 600.0, "r1")).arrays["X"]) == 20
+    for name, path in (("r2", "r2.npy"), ("r3", "r3.json")):
+        with pytest.raises(RecordingError, match=f"{path}: not a regular file"):
+            made.encode(memory_recording({}, 600.0, name))
+    os.mkfifo(tmp_path / "card.json")
+    with pytest.raises(DataError, match="card.json: not a regular file"):
+        _ = encoder().card
+
+
+def test_a_file_is_read_for_one_recording_only(put, encoder, memory_recording):
+    put("rec1.npz")
+    several = [memory_recording({}, 600.0, name) for name in ("REC1", "rec1")]
+    said = r"rec1.npz: belongs to several recordings, whose ids differ by case only \(REC1, rec1\)"
+    with pytest.raises(DataError, match=said):
+        encoder().unmatched(several)
+    made = encoder()
+    made.encode(several[0])
+    made.encode(several[0])
+    with pytest.raises(RecordingError, match=said):
+        made.encode(several[1])
+    put("a/REC1.npz")
+    assert encoder().unmatched(several) == []

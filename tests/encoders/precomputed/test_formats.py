@@ -62,6 +62,11 @@ def test_hdf5_that_is_not_what_it_says(tmp_path, case, words):
         ({"id": ["a"], "c": [1.0]}, "column 'id' holds string, not numbers"),
         ({"c": [1.0], "__index_level_0__": [0]}, "a stored index that would pass for a dimension"),
         ({"epoch_start_s": [0.0]}, "has no column of numbers"),
+        (
+            {"c": [1.0], "start_s": [0.0]},
+            "column 'start_s' would pass for a dimension; name the starts of rows epoch_st",
+        ),
+        ({"c": [1.0], "step_s": [30.0]}, "column 'step_s' would pass for a dimension"),
         ({"v": [[1.0, 2.0]]}, "holds list"),
     ],
 )
@@ -120,3 +125,27 @@ def test_altered_hdf5_gives_an_error_or_arrays_but_no_crash(tmp_path):
 def test_a_fault_of_the_disk_stays_one(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         read_file(tmp_path / "none.h5", ("X",))
+
+
+def test_a_named_index_is_no_dimension(tmp_path):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"d0": [1.0, 2.0], "seg": [7, 8]})
+    frame.set_index("seg").to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(ValueError, match="column 'seg' is a stored index that would pass for a dimension"):
+        read_file(tmp_path / "r.parquet", ("X",))
+    frame.rename(columns={"seg": "epoch_start_s"}).set_index("epoch_start_s").to_parquet(tmp_path / "r.parquet")
+    found = read_file(tmp_path / "r.parquet", ("X",))
+    np.testing.assert_array_equal(found["X"], [[1.0], [2.0]])
+    np.testing.assert_array_equal(found["epoch_start_s"], [7.0, 8.0])
+    frame = frame[["d0"]]
+    frame.index.name = "epoch"  # a range, which has no column
+    frame.to_parquet(tmp_path / "r.parquet")
+    assert read_file(tmp_path / "r.parquet", ("X",))["X"].shape == (2, 1)
+
+
+@pytest.mark.parametrize("said", [b"{", b"[]", b"{}", b'{"index_columns": 3}'])
+def test_damaged_pandas_metadata_are_refused(tmp_path, said):
+    table = pa.table({"c": [1.0]}).replace_schema_metadata({b"pandas": said})
+    pq.write_table(table, tmp_path / "r.parquet")
+    with pytest.raises(ValueError, match="pandas metadata is damaged"):
+        read_file(tmp_path / "r.parquet", ("X",))

@@ -377,6 +377,8 @@ def test_card_json_is_told_in_the_card(tmp_path):
         ('{"step": 30}', "unknown field 'step'. Did you mean 'step_s'"),
         ('{"step_s": "30"}', "field 'step_s' is '30', which is of the wrong type"),
         ('{"lag_rows": true}', "wrong type"),
+        ('{"lag_rows": -1}', "expected 0 or more"),
+        ('{"tail": "long"}', "use one of drop, short"),
         ('{"id": "My Model"}', "lower-case words joined"),
         ('{"layout": "sleepfm"}', "use one of generic, sleepfm-5s"),
         ('{"dim": 0}', "expected the number of columns"),
@@ -426,3 +428,46 @@ def test_real_nights(shared_data):
     with np.load(path, allow_pickle=False) as expected:
         np.testing.assert_array_equal(arrays["X"], expected["X"])
         np.testing.assert_array_equal(arrays["y"], expected["y"])
+
+
+@pytest.mark.parametrize("where", ["card.json", "r1.json"])
+@pytest.mark.parametrize(
+    ("own", "stated"),
+    [
+        ({"epoch_start_s": STARTS}, {"start_s": 60.0}),
+        ({"start_s": 0.0, "step_s": 30.0}, {"start_s": 30.0}),
+        ({"start_s": 0.0, "step_s": 30.0}, {"step_s": 20.0}),
+        ({"epoch_start_s": STARTS, "start_s": 30.0}, {}),
+    ],
+)
+def test_statements_of_times_that_differ_are_refused(tmp_path, encode, where, own, stated):
+    as_npz(tmp_path, X=X, **own)
+    (tmp_path / where).write_text(json.dumps({"partial": True, **stated}))
+    with pytest.raises(
+        RecordingError, match=r"says (start|step)_s [\d.]+, but by its own times it is .*; keep the one"
+    ):
+        encode(seconds=900.0)
+
+
+def test_statements_of_times_that_agree_are_one(tmp_path, encode):
+    as_npz(tmp_path, X=X, epoch_start_s=STARTS)
+    (tmp_path / "card.json").write_text('{"start_s": 0, "step_s": 30}')
+    assert encode().start_s == 0.0
+
+
+@pytest.mark.parametrize("name", ["features", "hypnos", "sleepfm-untrained", "demographics"])
+def test_an_id_of_the_suites_own_is_refused(tmp_path, name):
+    as_npz(tmp_path, X=X, epoch_start_s=STARTS)
+    (tmp_path / "card.json").write_text(json.dumps({"id": name, "pretrained_on": []}))
+    with pytest.raises(DataError, match=f"card.json: field 'id' is '{name}', which is one of the suite's own encoders"):
+        _ = PrecomputedEncoder(EncoderOptions(embeddings=tmp_path)).card
+
+
+def test_who_made_them_is_no_part_of_the_definition(tmp_path):
+    as_npz(tmp_path, X=X, epoch_start_s=STARTS)
+    cards = []
+    for stated in ({"id": "precomputed"}, {"made_by": "osf"}):
+        (tmp_path / "card.json").write_text(json.dumps(stated))
+        cards.append(PrecomputedEncoder(EncoderOptions(embeddings=tmp_path)).card)
+    assert [card.made_by for card in cards] == ["", "osf"]
+    assert cards[0].definition() == cards[1].definition()

@@ -98,3 +98,25 @@ def test_a_smaller_model_is_read_when_its_width_is_said(tmp_path, encode):
     as_npy(tmp_path, BOTH[:, :, :192])
     assert encode(dim=192).arrays["X"].shape == (20, 192)
     assert encode(dim=384, part="both").arrays["X"].shape == (20, 384)
+
+
+@pytest.mark.parametrize("times", [{"start_s": 60.0, "step_s": 30.0}, {"epoch_start_s": 60.0 + 30.0 * np.arange(20)}])
+def test_times_in_the_file_move_the_first_epoch(tmp_path, encode, times):
+    np.savez(tmp_path / "r1.npz", X=BOTH, **times)
+    assert encode(660.0).start_s == 60.0
+    with pytest.raises(RecordingError, match="the file says start_s 60, but|card.json .* says start_s 0, but"):
+        encode(660.0, start_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ({"step_s": 5.0}, "step_s is said to be 5 s, the layout has rows of 30 s"),
+        ({"epoch_start_s": 5.0 * np.arange(20)}, "epoch_start_s is not even|rows of 30 s"),
+        ({"start_s": -30.0}, "impossible times"),
+    ],
+)
+def test_times_that_are_no_epochs_are_refused(tmp_path, encode, times, words):
+    np.savez(tmp_path / "r1.npz", X=BOTH, **times)
+    with pytest.raises(RecordingError, match=words):
+        encode()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hypnos_bench.encoders.base import EncoderOptions
 from hypnos_bench.encoders.precomputed import PrecomputedEncoder
-from hypnos_bench.encoders.precomputed.sleepfm import MODALITIES, _step
+from hypnos_bench.encoders.precomputed.sleepfm import MODALITIES, _step, whole_rows
 from hypnos_bench.errors import RecordingError
 from hypnos_bench.store.embeddings import embedding_problem
 
@@ -97,7 +97,9 @@ def test_a_window_too_few_is_refused_unless_partial(tmp_path, encode):
     written(tmp_path / "r1.hdf5", {m: rows(240) for m in MODALITIES})
     with pytest.raises(RecordingError, match="say which they are with"):
         encode()
-    with pytest.raises(RecordingError, match="440 s are not covered"):
+    with pytest.raises(
+        RecordingError, match=r'end at 1200 s, the recording at 1640 s: SleepFM writes 300, .* say "partial": true'
+    ):
         encode({"layout": "sleepfm-5s"})
     assert len(encode({"layout": "sleepfm-5s", "partial": True}).arrays["X"]) == 240
 
@@ -149,3 +151,53 @@ def test_the_step_is_the_one_of_the_writer_for_any_whole_night(windows, rest):
 def test_a_step_that_cannot_be_told_is_asked_for():
     with pytest.raises(ValueError, match='"layout": "sleepfm-5s" or "sleepfm-5min"'):
         _step(1, 302.0)
+
+
+@pytest.mark.parametrize(
+    ("layout", "seconds", "n", "writes", "hint"),
+    [
+        ("sleepfm-5min", 3610.0, 13, 12, "the rest is of another recording"),
+        ("sleepfm-5min", 3600.0, 11, 12, '"partial": true'),
+        ("sleepfm-5s", 3899.0, 780, 720, "the rest is of another recording"),  # ends beyond the recording
+        ("sleepfm-5s", 3899.0, 779, 720, '"tail": "short"'),
+        ("sleepfm-5s", 3610.0, 715, 720, '"partial": true'),
+    ],
+)
+def test_rows_are_as_many_as_sleepfm_writes(tmp_path, encode, layout, seconds, n, writes, hint):
+    written(tmp_path / "r1.hdf5", {"BAS": rows(n)})
+    with pytest.raises(RecordingError, match=f"its {n} rows .*: SleepFM writes {writes}, .*{hint}"):
+        encode({"layout": layout}, seconds)
+
+
+@pytest.mark.parametrize("n", [720, 779, 780])
+def test_a_short_tail_goes_on_to_the_end_and_not_beyond(tmp_path, encode, n):
+    written(tmp_path / "r1.hdf5", {"BAS": rows(n)})
+    card = {"layout": "sleepfm-5s", "tail": "short"}
+    if n == 780:
+        with pytest.raises(RecordingError, match="its 780 rows"):
+            encode(card, 3899.0)
+    else:
+        assert len(encode(card, 3899.0).arrays["X"]) == n
+
+
+def test_rows_that_end_early_come_window_by_window(tmp_path, encode):
+    written(tmp_path / "r1.hdf5", {"BAS": rows(275)})
+    with pytest.raises(RecordingError, match="rows come 60 by 60"):
+        encode({"layout": "sleepfm-5s", "partial": True})
+
+
+def test_times_in_the_file_count(tmp_path, encode):
+    written(tmp_path / "r1.hdf5", {"BAS": rows(300)})
+    with h5py.File(tmp_path / "r1.hdf5", "a") as file:
+        file.attrs["start_s"] = 600.0
+    out = encode(seconds=600.0 + DURATION_S)
+    assert (out.start_s, out.step_s) == (600.0, 5.0)
+    with pytest.raises(RecordingError, match="says start_s 0, but by its own times it is 600"):
+        encode({"start_s": 0}, seconds=600.0 + DURATION_S)
+
+
+@given(st.floats(0, 50_000), st.sampled_from([5.0, 300.0]))
+def test_whole_rows_fill_whole_windows_and_no_more_fit(seconds, step_s):
+    n = whole_rows(seconds, step_s)
+    assert n * step_s <= seconds + 1e-3 < n * step_s + 300.0 + 2e-3
+    assert n % round(300.0 / step_s) == 0

@@ -33,7 +33,7 @@ def golden(shared_data):
 
 
 @pytest.mark.parametrize("case", ["", "_single"])
-def test_it_gives_what_the_authors_implementation_gave(golden, case):
+def test_golden_parity_with_the_authors_implementation(golden, case):
     tensors, model = golden
     found = model(tensors[f"io/x{case}"], tensors[f"io/mask{case}"].bool())
     torch.testing.assert_close(found.tokens, tensors[f"io/out_tokens{case}"], atol=5e-6, rtol=0)

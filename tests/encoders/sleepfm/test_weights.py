@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hypnos_bench.encoders.sleepfm import weights
+from hypnos_bench.encoders.base import EncoderOptions
+from hypnos_bench.encoders.sleepfm import PRETRAINED_ON, SleepFMEncoder, weights
 from hypnos_bench.errors import DataError
 
 HEAD = {  # the parts by which a head is told
@@ -72,3 +73,20 @@ def test_untrained_weights_are_the_same_everywhere():
 
 
 PINNED = [-0.17030304670333862, 0.7049506902694702, -0.3464282155036926, -0.7534269094467163, 0.12856948375701904]
+
+
+def test_weights_of_which_no_number_can_come_are_refused(state, tmp_path):
+    variance = next(name for name in state if name.endswith("running_var"))
+    torch.save({"state_dict": {**state, variance: -state[variance]}}, tmp_path / "best.pt")
+    with pytest.raises(DataError, match=rf"{variance} holds negative variances"):
+        weights.load(tmp_path / "best.pt")
+    torch.save({"state_dict": {**state, "layer_norm.bias": state["layer_norm.bias"].long()}}, tmp_path / "best.pt")
+    with pytest.raises(DataError, match=r"layer_norm\.bias holds int64, not floating-point numbers"):
+        weights.load(tmp_path / "best.pt")
+
+
+def test_a_card_says_that_its_cohorts_are_those_of_the_release(checkpoint, make_untrained):
+    card = SleepFMEncoder(EncoderOptions(weights={"sleepfm": str(checkpoint)})).card
+    assert card.pretrained_on == PRETRAINED_ON
+    assert card.note.endswith("of the released weights; a file trained further has seen more.")
+    assert "trained further" not in make_untrained().card.note
