@@ -33,6 +33,14 @@ def shared_data():
     return folder
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Runs without pictures: most of what a small run costs would be its figures, which other tests draw."""
+    from hypnos_bench.report import figures
+
+    monkeypatch.setattr(figures, "_render", lambda figure: {"svg": b"<svg/>", "png": b"not drawn"})
+
+
 def pytest_collection_modifyitems(items):
     """Slow tests first: one of three minutes that starts last would leave the other processes idle."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -10,7 +10,7 @@ from hypnos_bench.cohorts.writers.mros import ODDITIES, write_mros_tree
 
 
 @pytest.fixture(autouse=True)
-def _in_empty_folder(tmp_path, monkeypatch):
+def _in_empty_folder(tmp_path, monkeypatch, undrawn):
     monkeypatch.chdir(tmp_path)
 
 

@@ -75,7 +75,7 @@ def test_the_mean_takes_the_modalities_that_are_there():
 @pytest.fixture(scope="module")
 def bundle(untrained_cache):
     _ = HypnosUntrained(EncoderOptions(cache=untrained_cache, device="cpu")).card
-    return next((untrained_cache / "weights").glob("*.safetensors"))
+    return next((untrained_cache / "weights").glob("hypnos-untrained*.safetensors"))
 
 
 def encoder(bundle, modalities="each"):

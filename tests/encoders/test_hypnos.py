@@ -26,7 +26,7 @@ def bundle(untrained_cache):
     """The small random bundle as a file of its own."""
     encoder = HypnosUntrained(EncoderOptions(cache=untrained_cache, device="cpu"))
     assert encoder.card.marks == ("untrained",)
-    return next((untrained_cache / "weights").glob("*.safetensors"))
+    return next((untrained_cache / "weights").glob("hypnos-untrained*.safetensors"))
 
 
 @pytest.fixture(scope="module")

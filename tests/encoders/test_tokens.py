@@ -25,7 +25,7 @@ ORDER = ["eeg_c3", "eeg_c4", "eog_e1", "eog_e2", "emg_chin", "ecg", "resp_abd", 
 @pytest.fixture(scope="module")
 def bundle(untrained_cache):
     _ = HypnosUntrained(EncoderOptions(cache=untrained_cache, device="cpu")).card
-    return next((untrained_cache / "weights").glob("*.safetensors"))
+    return next((untrained_cache / "weights").glob("hypnos-untrained*.safetensors"))
 
 
 @pytest.fixture

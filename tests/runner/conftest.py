@@ -154,3 +154,8 @@ def toy():
     return SimpleNamespace(
         words=ARRAYS, cells=load_cells, cells_of=cells_of, comparable=comparable, embeddings=write_embeddings
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(undrawn):
+    """Cells are looked at here, not pages."""
