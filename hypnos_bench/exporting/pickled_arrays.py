@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hypnos_bench.exporting.plain_pickle import Names, NotPlainError, run
+from hypnos_bench.exporting.plain_pickle import Buildable, Names, NotPlainError, run
 
 _CODE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _STORAGES: Mapping[str, str] = {"FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8"}
 
 
-class Dtype:
+class Dtype(Buildable):
     """A type of numbers whose byte order comes later."""
-
-    buildable = True
 
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or not _CODE.fullmatch(code):
@@ -41,10 +39,8 @@ class Dtype:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class Array:
+class Array(Buildable):
     """An array whose content comes later."""
-
-    buildable = True
 
     def __init__(self, *_: Any) -> None:
         self.values: NDArray[Any] | None = None

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import mmap
 import pickletools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
 from hypnos_bench.errors import DataError
 
@@ -32,12 +33,12 @@ class NotPlainError(ValueError):
     """A pickle holds something else than plain data. One line, without the path."""
 
 
-class Buildable(Protocol):
-    """What a stand-in may return when the pickle sets its state afterwards."""
+class Buildable(ABC):
+    """What a stand-in returns when the pickle sets its state afterwards."""
 
+    @abstractmethod
     def build(self, state: Any) -> None:
         """Take the state. Raises ``NotPlainError`` when it is not of the expected kind."""
-        ...
 
 
 class Name:
@@ -246,9 +247,9 @@ class _Machine:
     def build(self, _: Any) -> None:
         state = self._pop()
         target = self._stack[-1] if self._stack else None
-        if not getattr(type(target), "buildable", False):
+        if not isinstance(target, Buildable):
             raise NotPlainError(f"sets the state of a {type(target).__name__}")
-        target.build(state)  # type: ignore[union-attr]
+        target.build(state)
 
     def persistent(self, _: Any) -> None:
         if self._persistent is None:
